@@ -1,0 +1,32 @@
+package tidemark
+
+// Head sums up a timeline.
+type Head struct {
+	Timeline TimelineID
+	// Number stands for the timeline in keys. It is given at creation, in the
+	// order of the log, starting at 1.
+	Number uint64
+	// First is the first retained SeqID, and Last the last one. A timeline that
+	// holds nothing has First == Last+1.
+	First, Last SeqID
+	// Bytes is the sum of Draft.Size over the retained messages.
+	Bytes uint64
+	// CreatedTime and LastTime are the server times of the first message ever and of the last one.
+	CreatedTime, LastTime Time
+	// Digest is that of the message Last.
+	Digest Digest
+}
+
+// Count is the number of retained messages.
+func (h *Head) Count() uint64 { return uint64(h.Last) + 1 - uint64(h.First) }
+
+// Cursor says how far a reader has come in a timeline. Both marks only grow, and
+// Read never exceeds Delivered: what was read was delivered.
+type Cursor struct {
+	Timeline  TimelineID
+	Reader    ReaderID
+	Delivered SeqID
+	Read      SeqID
+	// UpdatedTime is the leader's clock at the last change.
+	UpdatedTime Time
+}

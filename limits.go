@@ -1,0 +1,49 @@
+package tidemark
+
+import "time"
+
+// Limits of what one call may hold. Each is enforced at the door (rpc) with an
+// InvalidError that names the field and the limit, before anything is proposed.
+const (
+	// MaxTimelineIDBytes keeps the key of a head small enough to scan by prefix.
+	MaxTimelineIDBytes = 256
+	// MaxMessageIDBytes is enough for a UUID, a ULID or a hash in hexadecimal.
+	MaxMessageIDBytes = 64
+	// MaxReaderIDBytes is enough for user#device.
+	MaxReaderIDBytes = 128
+	// MaxSenderBytes is a reader's, because senders read too.
+	MaxSenderBytes = MaxReaderIDBytes
+	// MaxTypeBytes is enough for a media type.
+	MaxTypeBytes = 64
+	// MaxAttributesBytes counts all keys and values of one message or timeline.
+	MaxAttributesBytes = 4 << 10
+	// MaxPayloadBytes keeps one message well below one Raft entry: larger bodies
+	// belong in an object store, with their address in the payload.
+	MaxPayloadBytes = 256 << 10
+	// MaxEntryBytes bounds one Raft entry, and so what can be atomic: an entry
+	// is fsynced and sent whole, and holds up those behind it.
+	MaxEntryBytes = 512 << 10
+	// MaxEntryCommands bounds the commands of one Raft entry.
+	MaxEntryCommands = 1024
+	// MaxBatchMessages and MaxBatchBytes bound one AppendBatch.
+	MaxBatchMessages = 1024
+	MaxBatchBytes    = 4 << 20
+	// MaxPageMessages and MaxPageBytes bound one page of a read; DefaultPageMessages
+	// is what a read that names no limit gets.
+	MaxPageMessages     = 1000
+	DefaultPageMessages = 100
+	MaxPageBytes        = 4 << 20
+	// MaxAckItems bounds the cursors of one Ack.
+	MaxAckItems = 1024
+	// MaxListItems bounds one page of timelines or cursors; DefaultListItems is
+	// what a listing that names no limit gets.
+	MaxListItems     = 1000
+	DefaultListItems = 100
+	// MaxClockSkew is how far a timeline's server time may run ahead of a new
+	// leader's clock before the leader says so in its log.
+	MaxClockSkew = 500 * time.Millisecond
+)
+
+// A message of the largest size with the largest fields fits into one entry, with
+// room for the encoding.
+const _ uint = MaxEntryBytes - (MaxPayloadBytes + MaxAttributesBytes + MaxTimelineIDBytes + MaxMessageIDBytes + MaxSenderBytes + MaxTypeBytes + 64<<10)
