@@ -1,0 +1,65 @@
+# Tidemark. `make` prints what there is; `make demo` and `make test` need nothing but Go.
+
+# Tools live in a module of their own, so that the product does not depend on them.
+TOOL := go tool -modfile=tools/go.mod
+BIN := bin/tidemark
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo run test coverage bench check verify-format verify-vet verify-staticcheck \
+	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz clean
+
+help: ## print the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
+
+build: ## build bin/tidemark
+	go build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/tidemark
+
+demo: build ## three nodes, real chat, a leader killed in the middle: nothing lost, doubled or out of order
+	$(BIN) demo --input testdata/irc-sample.jsonl.gz
+
+run: build ## keep a local cluster of three nodes up, until Ctrl-C
+	$(BIN) dev --nodes 3 --data-dir build/dev --base-port 7400
+
+test: ## all tests, with the race detector
+	go test -race -timeout 15m ./...
+
+coverage: ## statement coverage of the three lower floors
+	go test -cover ./pebblestore ./fsm ./raftnode/...
+
+bench: ## Go benchmarks of every floor
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## each fuzz test for 20 seconds
+	@for package in $$(go list ./...); do \
+		for fuzz in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$fuzz$$" -fuzztime 20s $$package || exit 1; \
+		done; \
+	done
+
+check: verify-format verify-vet verify-staticcheck verify-generated ## all checks that are not tests
+
+verify-format: ## fail if gofmt would change a file
+	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); \
+	if [ -n "$$unformatted" ]; then echo "run make fix-format; gofmt would change:"; echo "$$unformatted"; exit 1; fi
+
+fix-format: ## format all files
+	git ls-files '*.go' | xargs gofmt -w
+
+verify-vet: ## go vet
+	go vet ./...
+
+verify-staticcheck: ## staticcheck
+	$(TOOL) staticcheck ./...
+
+verify-generated: ## fail if the generated code is not that of the .proto files
+	$(TOOL) buf lint
+	@$(MAKE) --no-print-directory fix-generated
+	@stale=$$(git status --porcelain -- '*.pb.go'); \
+	if [ -n "$$stale" ]; then echo "generated code is not up to date; commit:"; echo "$$stale"; exit 1; fi
+
+fix-generated: ## generate code from the .proto files
+	$(TOOL) buf generate
+
+clean: ## remove what was built and the data of make run
+	rm -rf bin build
