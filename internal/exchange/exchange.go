@@ -1,0 +1,141 @@
+// Package exchange is the import and export format: one JSON object a line, as
+// docs/format.md describes it. Every message survives the way out and back in
+// unchanged; what would not is refused, never bent.
+//
+// It imports nothing of the module but the words of the root package.
+package exchange
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+
+	"tidemark"
+)
+
+// MaxLineBytes bounds one line. The largest message, with every byte written as
+// a six-byte JSON escape, needs less than half of it.
+const MaxLineBytes = 4 << 20
+
+const _ uint = MaxLineBytes - 2*6*(tidemark.MaxPayloadBytes+tidemark.MaxAttributesBytes+tidemark.MaxSenderBytes)
+
+// Record is one line. An empty optional field is left out.
+type Record struct {
+	Timeline  string `json:"timeline"`
+	MessageID string `json:"message_id"`
+	Sender    string `json:"sender,omitempty"`
+	Type      string `json:"type,omitempty"`
+	// Body is the payload as text; nil if Payload holds it.
+	Body *string `json:"body,omitempty"`
+	// Payload is the payload in base64, for bytes that are not UTF-8.
+	Payload    []byte            `json:"payload,omitempty"`
+	Attributes map[string]string `json:"attributes,omitempty"`
+	// ClientTime is in RFC 3339, with up to nanoseconds.
+	ClientTime *time.Time `json:"client_time,omitempty"`
+	// SeqID, ServerTime and Digest (hexadecimal) are what the cluster gave to the
+	// message. An import ignores them.
+	SeqID      uint64     `json:"seq_id,omitempty"`
+	ServerTime *time.Time `json:"server_time,omitempty"`
+	Digest     string     `json:"digest,omitempty"`
+}
+
+// FromMessage returns the record of a message.
+func FromMessage(m *tidemark.Message) Record {
+	r := Record{
+		Timeline:   string(m.Timeline),
+		MessageID:  string(m.ID),
+		Sender:     m.Sender,
+		Type:       m.Type,
+		Attributes: m.Attributes.Map(),
+		SeqID:      uint64(m.SeqID),
+		ServerTime: timePointer(m.ServerTime),
+		ClientTime: timePointer(m.ClientTime),
+		Digest:     m.Digest.String(),
+	}
+	if utf8.Valid(m.Payload) {
+		body := string(m.Payload)
+		r.Body = &body
+	} else {
+		r.Payload = m.Payload
+	}
+	return r
+}
+
+func timePointer(t tidemark.Time) *time.Time {
+	if t == tidemark.NoTime {
+		return nil
+	}
+	at := t.Go()
+	return &at
+}
+
+// Draft returns the message that the record asks to append. It reports a
+// *tidemark.InvalidError for a record that no cluster would take.
+func (r *Record) Draft() (tidemark.Draft, error) {
+	draft := tidemark.Draft{
+		Timeline:   tidemark.TimelineID(r.Timeline),
+		ID:         tidemark.MessageID(r.MessageID),
+		Sender:     r.Sender,
+		Type:       r.Type,
+		Payload:    r.Payload,
+		Attributes: tidemark.AttributesFromMap(r.Attributes),
+		ClientTime: tidemark.NoTime,
+	}
+	if r.Body != nil {
+		if r.Payload != nil {
+			return draft, tidemark.Invalid("payload", "must not be given beside body")
+		}
+		draft.Payload = []byte(*r.Body)
+	}
+	if r.ClientTime != nil {
+		if r.ClientTime.IsZero() {
+			return draft, tidemark.Invalid("client_time", "must not be year 1; leave it out if it is not known")
+		}
+		at, err := tidemark.TimeOf("client_time", *r.ClientTime)
+		if err != nil {
+			return draft, err
+		}
+		draft.ClientTime = at
+	}
+	return draft, draft.Validate("")
+}
+
+// AppendLine appends the record and a line feed to b.
+func (r *Record) AppendLine(b []byte) ([]byte, error) {
+	buffer := bytes.NewBuffer(b)
+	encoder := json.NewEncoder(buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(r); err != nil {
+		return b, fmt.Errorf("encode message %s of %s: %w", r.MessageID, r.Timeline, err)
+	}
+	return buffer.Bytes(), nil
+}
+
+// Decode reads one line. It refuses unknown fields, so that a misspelt one is not
+// an empty one, and text that Go's decoder would silently replace: bytes that
+// are not UTF-8 and escapes of half a surrogate pair.
+func Decode(line []byte) (Record, error) {
+	var r Record
+	if !utf8.Valid(line) {
+		return r, errors.New("is not UTF-8")
+	}
+	if err := checkSurrogates(line); err != nil {
+		return r, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(line))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&r); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return r, errors.New("is not a whole JSON object")
+		}
+		return r, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return r, errors.New("holds more than one JSON object")
+	}
+	return r, nil
+}

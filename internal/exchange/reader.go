@@ -1,0 +1,142 @@
+package exchange
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"tidemark"
+)
+
+// A LineError says which line of the input is broken and how.
+type LineError struct {
+	// Line counts from 1.
+	Line int
+	Err  error
+}
+
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+func (e *LineError) Unwrap() error { return e.Err }
+
+// Reader reads drafts from lines. Its methods are for one goroutine, but
+// BytesRead, which may be called from any.
+type Reader struct {
+	file    io.Closer
+	counter *countingReader
+	lines   *bufio.Reader
+	line    int
+	size    int64
+}
+
+// Stdin is the name that stands for standard input and standard output.
+const Stdin = "-"
+
+// Open opens the file, or standard input if its name is "-". A file whose name
+// ends in .gz is unpacked.
+func Open(name string) (*Reader, error) {
+	if name == Stdin {
+		return NewReader(os.Stdin), nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	reader := NewReader(file)
+	reader.file = file
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		reader.size = info.Size()
+	}
+	if strings.HasSuffix(name, ".gz") {
+		unpacked, err := gzip.NewReader(reader.counter)
+		if err != nil {
+			file.Close()
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		reader.lines = bufio.NewReaderSize(unpacked, 64<<10)
+	}
+	return reader, nil
+}
+
+// NewReader reads uncompressed lines from source.
+func NewReader(source io.Reader) *Reader {
+	counter := &countingReader{source: source}
+	return &Reader{counter: counter, lines: bufio.NewReaderSize(counter, 64<<10)}
+}
+
+// Next returns the next draft and the number of its line. It skips empty lines.
+// At the end it returns io.EOF; a broken line is a *LineError, after which Next
+// may be called again; any other error is one of the file, and final.
+func (r *Reader) Next() (tidemark.Draft, int, error) {
+	for {
+		line, err := r.readLine()
+		if err != nil {
+			return tidemark.Draft{}, r.line, err
+		}
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		record, err := Decode(line)
+		if err == nil {
+			var draft tidemark.Draft
+			if draft, err = record.Draft(); err == nil {
+				return draft, r.line, nil
+			}
+		}
+		return tidemark.Draft{}, r.line, &LineError{r.line, err}
+	}
+}
+
+// readLine returns the next line without its line feed, in memory of its own.
+func (r *Reader) readLine() ([]byte, error) {
+	var line []byte
+	r.line++
+	for {
+		piece, err := r.lines.ReadSlice('\n')
+		if len(line)+len(piece) > MaxLineBytes {
+			return nil, fmt.Errorf("line %d: is longer than %d bytes, and cannot hold a message", r.line, MaxLineBytes)
+		}
+		line = append(line, piece...)
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return line, nil
+		case errors.Is(err, io.EOF):
+			return nil, io.EOF
+		case err != nil:
+			return nil, fmt.Errorf("read line %d: %w", r.line, err)
+		}
+		return bytes.TrimSuffix(line, []byte("\n")), nil
+	}
+}
+
+// Size is the number of bytes of the file, or 0 if that is not known.
+func (r *Reader) Size() int64 { return r.size }
+
+// BytesRead is how many bytes of the file were read, before unpacking.
+func (r *Reader) BytesRead() int64 { return r.counter.count.Load() }
+
+// Close closes the file that Open opened.
+func (r *Reader) Close() error {
+	if r.file == nil {
+		return nil
+	}
+	return r.file.Close()
+}
+
+type countingReader struct {
+	source io.Reader
+	count  atomic.Int64
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.source.Read(p)
+	r.count.Add(int64(n))
+	return n, err
+}
