@@ -1,0 +1,92 @@
+package fsm
+
+import (
+	"fmt"
+	"strings"
+
+	"tidemark"
+)
+
+// verdict is what an append will do, found without writing anything.
+type verdict struct {
+	content tidemark.ContentHash
+	// duplicate is the SeqID that already holds the message, or 0 for a new one.
+	duplicate tidemark.SeqID
+	// err is the business error that the append fails with.
+	err error
+}
+
+// append applies one Append.
+func (t *transition) append(a *Append) (AppendResult, error) {
+	if err := checkDraft(&a.Draft, whole); err != nil {
+		return AppendResult{Err: err}, nil
+	}
+	head, exists, err := t.batch.Head(a.Draft.Timeline)
+	if err != nil {
+		return AppendResult{}, err
+	}
+	verdict, err := t.judge(a, &head, exists, nil)
+	if err != nil {
+		return AppendResult{}, err
+	}
+	if verdict.err != nil {
+		return AppendResult{Err: verdict.err}, nil
+	}
+	return t.execute(&a.Draft, &head, exists, &verdict)
+}
+
+// judge decides about one append whose draft is valid. before are messages that
+// are not in the store yet but would be. A retry is recognized before the expected
+// SeqID is looked at: a conditional append that was applied has moved the last
+// SeqID itself, and its retry must get its first result.
+func (t *transition) judge(a *Append, head *tidemark.Head, exists bool, before added) (v verdict, err error) {
+	v.content = a.Draft.Hash(tidemark.HashPayload(a.Draft.Payload))
+	known, found := before[a.Draft.ID]
+	if !found && exists {
+		if known, found, err = t.batch.Lookup(head.Number, a.Draft.ID); err != nil {
+			return v, err
+		}
+	}
+	switch {
+	case found && known.Matches(v.content):
+		v.duplicate = known.SeqID
+	case found:
+		v.err = tidemark.ErrMessageIDConflict
+	case a.Expected != nil && *a.Expected != head.Last:
+		v.err = &tidemark.SequenceConflictError{Expected: *a.Expected, Last: head.Last}
+	}
+	return v, nil
+}
+
+// execute does what judge decided. head is that of the draft's timeline, and is
+// only meaningful if the timeline exists.
+func (t *transition) execute(d *tidemark.Draft, head *tidemark.Head, exists bool, v *verdict) (AppendResult, error) {
+	if v.duplicate != 0 {
+		return t.repeat(head.Number, v.duplicate)
+	}
+	if !exists {
+		// The store may keep the head for long: its id must not hold on to a whole entry.
+		*head = t.batch.CreateTimeline(tidemark.TimelineID(strings.Clone(string(d.Timeline))), t.time)
+	}
+	message := tidemark.Message{Draft: *d, SeqID: head.Last + 1, ServerTime: t.time}
+	if head.Last > 0 {
+		message.ServerTime = max(t.time, head.LastTime)
+	}
+	message.Digest = tidemark.NextDigest(head.Digest, message.SeqID, message.ServerTime, d.ID, v.content)
+	t.batch.PutMessage(head.Number, &message, v.content)
+	head.Last = message.SeqID
+	head.Bytes += uint64(d.Size())
+	head.LastTime = message.ServerTime
+	head.Digest = message.Digest
+	t.batch.PutHead(*head)
+	return AppendResult{SeqID: message.SeqID, ServerTime: message.ServerTime, Digest: message.Digest}, nil
+}
+
+// repeat gives the first result again to a retry.
+func (t *transition) repeat(number uint64, seq tidemark.SeqID) (AppendResult, error) {
+	message, err := t.batch.Message(number, seq)
+	if err != nil {
+		return AppendResult{}, fmt.Errorf("read the first append of a retry: %w", err)
+	}
+	return AppendResult{SeqID: seq, ServerTime: message.ServerTime, Digest: message.Digest, Duplicate: true}, nil
+}

@@ -1,0 +1,112 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+
+	"tidemark"
+	"tidemark/pebblestore"
+)
+
+// plan is what an atomic batch would do: the verdict on each item, and each
+// timeline as the items before would leave it. Nothing is written while it is made.
+type plan struct {
+	verdicts []verdict
+	// timelines is only looked up by key: the order of a map never decides anything.
+	timelines map[tidemark.TimelineID]*plannedTimeline
+	// failed is the first item that fails, or whole.
+	failed place
+}
+
+type plannedTimeline struct {
+	head   tidemark.Head
+	exists bool
+	added  added
+}
+
+// added are messages that items before would append, as the store would know them.
+type added map[tidemark.MessageID]pebblestore.DedupeEntry
+
+// appendBatch applies one AppendBatch: all items are judged first, and executed
+// only if none fails.
+func (t *transition) appendBatch(b *AppendBatch) (AppendBatchResult, error) {
+	p := plan{
+		verdicts:  make([]verdict, len(b.Items)),
+		timelines: make(map[tidemark.TimelineID]*plannedTimeline),
+		failed:    whole,
+	}
+	for i := range b.Items {
+		if err := t.planItem(&p, &b.Items[i], place(i)); err != nil {
+			return AppendBatchResult{}, err
+		}
+	}
+	if p.failed != whole {
+		return p.abort(), nil
+	}
+	result := AppendBatchResult{Results: make([]AppendResult, len(b.Items))}
+	for i := range b.Items {
+		d := &b.Items[i].Draft
+		head, exists, err := t.batch.Head(d.Timeline)
+		if err != nil {
+			return AppendBatchResult{}, err
+		}
+		if result.Results[i], err = t.execute(d, &head, exists, &p.verdicts[i]); err != nil {
+			return AppendBatchResult{}, err
+		}
+	}
+	return result, nil
+}
+
+// planItem judges one item. After the first item that fails, the last SeqID that
+// a later one would have met is not known, so none is blamed for its expected one.
+func (t *transition) planItem(p *plan, a *Append, item place) error {
+	v := &p.verdicts[item]
+	if v.err = checkDraft(&a.Draft, item); v.err == nil {
+		timeline, err := t.planTimeline(p, a.Draft.Timeline)
+		if err != nil {
+			return err
+		}
+		if *v, err = t.judge(a, &timeline.head, timeline.exists, timeline.added); err != nil {
+			return err
+		}
+		if p.failed != whole && errors.Is(v.err, tidemark.ErrSequenceConflict) {
+			v.err = nil
+		}
+		if v.err == nil && v.duplicate == 0 {
+			timeline.head.Last++
+			timeline.added[a.Draft.ID] = pebblestore.DedupeEntry{SeqID: timeline.head.Last, Content: [16]byte(v.content[:])}
+		}
+	}
+	if v.err != nil && p.failed == whole {
+		p.failed = item
+	}
+	return nil
+}
+
+func (t *transition) planTimeline(p *plan, id tidemark.TimelineID) (*plannedTimeline, error) {
+	if planned := p.timelines[id]; planned != nil {
+		return planned, nil
+	}
+	head, exists, err := t.batch.Head(id)
+	if err != nil {
+		return nil, err
+	}
+	planned := &plannedTimeline{head: head, exists: exists, added: make(added)}
+	p.timelines[id] = planned
+	return planned, nil
+}
+
+// abort is the result of a batch that failed.
+func (p *plan) abort() AppendBatchResult {
+	result := AppendBatchResult{Results: make([]AppendResult, len(p.verdicts))}
+	for i := range p.verdicts {
+		if result.Results[i].Err = p.verdicts[i].err; result.Results[i].Err == nil {
+			result.Results[i].Err = tidemark.ErrBatchAborted
+		}
+	}
+	result.Err = p.verdicts[p.failed].err
+	if !errors.Is(result.Err, tidemark.ErrInvalid) { // which names the item itself
+		result.Err = fmt.Errorf("%s: %w", p.failed, result.Err)
+	}
+	return result
+}

@@ -1,0 +1,160 @@
+package fsm
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"tidemark"
+)
+
+// entryVersion is the version of the entries that EncodeEntry makes. It names
+// the set of rules that an entry is applied by: see rules.go and DESIGN.md.
+const entryVersion = 1
+
+// Field numbers of fsmpb/command.proto.
+const (
+	fieldEntryVersion    = 1
+	fieldEntryLeaderTime = 2
+	fieldEntryCommand    = 3
+
+	kindAppend      = 1
+	kindAppendBatch = 2
+	kindAck         = 3
+	kindNoop        = 4
+
+	fieldAppendTimeline   = 1
+	fieldAppendMessageID  = 2
+	fieldAppendSender     = 3
+	fieldAppendType       = 4
+	fieldAppendAttribute  = 5
+	fieldAppendClientTime = 6
+	fieldAppendExpected   = 7
+	fieldAppendPayload    = 8
+
+	fieldAttributeKey   = 1
+	fieldAttributeValue = 2
+
+	fieldBatchItem = 1
+
+	fieldAckReader = 1
+	fieldAckItem   = 2
+
+	fieldAckItemTimeline  = 1
+	fieldAckItemDelivered = 2
+	fieldAckItemRead      = 3
+)
+
+// EncodeEntry returns the data of a log entry that applies the encoded commands
+// in order. leaderTime is the proposing leader's clock; a time that the database
+// cannot hold is brought to tidemark.MinTime or MaxTime.
+func EncodeEntry(leaderTime time.Time, commands [][]byte) []byte {
+	size := 2 + 9
+	for _, command := range commands {
+		size += 1 + protowire.SizeBytes(len(command))
+	}
+	b := make([]byte, 0, size)
+	b = protowire.AppendTag(b, fieldEntryVersion, protowire.VarintType)
+	b = protowire.AppendVarint(b, entryVersion)
+	b = protowire.AppendTag(b, fieldEntryLeaderTime, protowire.Fixed64Type)
+	b = protowire.AppendFixed64(b, uint64(clampTime(leaderTime)))
+	for _, command := range commands {
+		b = appendBytes(b, fieldEntryCommand, command)
+	}
+	return b
+}
+
+func clampTime(t time.Time) tidemark.Time {
+	switch {
+	case t.Before(tidemark.MinTime):
+		t = tidemark.MinTime
+	case t.After(tidemark.MaxTime):
+		t = tidemark.MaxTime
+	}
+	return tidemark.Time(t.UnixNano())
+}
+
+// Encode returns the command for EncodeEntry.
+func (a Append) Encode() []byte {
+	return wrap(kindAppend, appendAppend(make([]byte, 0, a.sizeHint()), &a))
+}
+
+// Encode returns the command for EncodeEntry.
+func (c AppendBatch) Encode() []byte {
+	size := 0
+	for i := range c.Items {
+		size += c.Items[i].sizeHint() + 8
+	}
+	b := make([]byte, 0, size)
+	for i := range c.Items {
+		item := appendAppend(make([]byte, 0, c.Items[i].sizeHint()), &c.Items[i])
+		b = appendBytes(b, fieldBatchItem, item)
+	}
+	return wrap(kindAppendBatch, b)
+}
+
+// Encode returns the command for EncodeEntry.
+func (c Ack) Encode() []byte {
+	b := appendText(nil, fieldAckReader, string(c.Reader))
+	for _, item := range c.Items {
+		body := appendText(nil, fieldAckItemTimeline, string(item.Timeline))
+		body = appendSeq(body, fieldAckItemDelivered, item.Delivered)
+		body = appendSeq(body, fieldAckItemRead, item.Read)
+		b = appendBytes(b, fieldAckItem, body)
+	}
+	return wrap(kindAck, b)
+}
+
+// Encode returns the command for EncodeEntry.
+func (Noop) Encode() []byte { return wrap(kindNoop, nil) }
+
+// sizeHint is at least the size of the encoded body.
+func (a *Append) sizeHint() int {
+	return a.Draft.Size() + len(a.Draft.Timeline) + 64 + 16*len(a.Draft.Attributes)
+}
+
+func wrap(kind protowire.Number, body []byte) []byte {
+	return appendBytes(make([]byte, 0, 1+protowire.SizeBytes(len(body))), kind, body)
+}
+
+func appendAppend(b []byte, a *Append) []byte {
+	d := &a.Draft
+	b = appendText(b, fieldAppendTimeline, string(d.Timeline))
+	b = appendText(b, fieldAppendMessageID, string(d.ID))
+	b = appendText(b, fieldAppendSender, d.Sender)
+	b = appendText(b, fieldAppendType, d.Type)
+	for _, attribute := range d.Attributes {
+		body := appendText(nil, fieldAttributeKey, attribute.Key)
+		body = appendText(body, fieldAttributeValue, attribute.Value)
+		b = appendBytes(b, fieldAppendAttribute, body)
+	}
+	if d.ClientTime != tidemark.NoTime {
+		b = protowire.AppendTag(b, fieldAppendClientTime, protowire.Fixed64Type)
+		b = protowire.AppendFixed64(b, uint64(d.ClientTime))
+	}
+	b = appendSeq(b, fieldAppendExpected, a.Expected)
+	if len(d.Payload) > 0 {
+		b = appendBytes(b, fieldAppendPayload, d.Payload)
+	}
+	return b
+}
+
+func appendBytes(b []byte, field protowire.Number, value []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, field, protowire.BytesType), value)
+}
+
+// appendText appends the field, or nothing if the text is empty.
+func appendText(b []byte, field protowire.Number, text string) []byte {
+	if text == "" {
+		return b
+	}
+	return protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), text)
+}
+
+// appendSeq appends the field, or nothing if seq is nil.
+func appendSeq(b []byte, field protowire.Number, seq *tidemark.SeqID) []byte {
+	if seq == nil {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), uint64(*seq))
+}
