@@ -1,0 +1,200 @@
+package peer
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/go-msgpack/v2/codec"
+	"github.com/hashicorp/raft"
+)
+
+// readBuffer is how much is read from a connection at once.
+const readBuffer = 256 << 10
+
+// keepMessageBuffer is the largest message whose buffer a connection keeps for the next.
+const keepMessageBuffer = 1 << 20
+
+func (t *Transport) listen() {
+	for {
+		conn, err := t.streams.Accept()
+		if err != nil {
+			return
+		}
+		c := conn.(*Conn)
+		t.mu.Lock()
+		t.inbound[c] = struct{}{}
+		t.mu.Unlock()
+		t.wg.Go(func() {
+			t.serve(c)
+			t.mu.Lock()
+			delete(t.inbound, c)
+			t.mu.Unlock()
+		})
+		// Close may have gone over the set just before.
+		select {
+		case <-t.done:
+			c.Close()
+		default:
+		}
+	}
+}
+
+// session is one inbound Raft stream. Its other end is a raft.NetworkTransport
+// without pipelining: it sends one request and waits for the answer.
+type session struct {
+	t    *Transport
+	conn *Conn
+	r    *bufio.Reader
+	w    *bufio.Writer
+	enc  *codec.Encoder
+	buf  []byte
+}
+
+func (t *Transport) serve(conn *Conn) {
+	defer conn.Close()
+	w := bufio.NewWriter(conn)
+	s := &session{
+		t: t, conn: conn, w: w,
+		r:   bufio.NewReaderSize(conn, readBuffer),
+		enc: codec.NewEncoder(w, &codec.MsgpackHandle{}),
+	}
+	for {
+		err := s.next()
+		if err == nil {
+			continue
+		}
+		var invalid *invalidRPCError
+		switch {
+		case errors.As(err, &invalid):
+			t.cfg.Logger.Error("a Raft message was refused", "peer", conn.Peer(), "error", err)
+			t.cfg.OnInvalid(conn.Peer(), err)
+		case !isIOError(err) && !errors.Is(err, raft.ErrTransportShutdown):
+			t.cfg.Logger.Warn("a Raft stream broke", "peer", conn.Peer(), "error", err)
+		}
+		return
+	}
+}
+
+// next serves one request. Any error ends the stream: after a message that is not
+// understood nobody knows where the next one starts.
+func (s *session) next() error {
+	// Between messages a stream may rest as long as it likes; keepalive and the
+	// limit of connections per peer look after dead ones.
+	s.conn.SetReadDeadline(time.Time{})
+	kind, err := s.r.ReadByte()
+	if err != nil {
+		return err
+	}
+	command, err := s.readCommand(kind)
+	if err != nil {
+		return err
+	}
+	if err := validate(command, s.conn.Peer()); err != nil {
+		return s.reject(err)
+	}
+	respCh := make(chan raft.RPCResponse, 1)
+	rpc := raft.RPC{Command: command, RespChan: respCh}
+	snapshot, isSnapshot := command.(*raft.InstallSnapshotRequest)
+	if isSnapshot {
+		if err := s.t.cfg.AdmitSnapshot(snapshot.Size); err != nil {
+			return s.reject(fmt.Errorf("snapshot of %d bytes: %w", snapshot.Size, err))
+		}
+		rpc.Reader = io.LimitReader(stallReader{s}, snapshot.Size)
+	}
+	select {
+	case s.t.rpcs <- rpc:
+	case <-s.t.done:
+		return raft.ErrTransportShutdown
+	}
+	select {
+	case resp := <-respCh:
+		if err := s.respond(resp); err != nil {
+			return err
+		}
+	case <-s.t.done:
+		return raft.ErrTransportShutdown
+	}
+	if isSnapshot {
+		// The sender does not use the connection again.
+		return io.EOF
+	}
+	return nil
+}
+
+// readCommand reads and decodes the message behind the byte that tells its type.
+func (s *session) readCommand(kind byte) (any, error) {
+	command := newCommand(kind)
+	if command == nil {
+		return nil, invalidRPC("unknown type %d", kind)
+	}
+	if cap(s.buf) > keepMessageBuffer {
+		s.buf = nil
+	}
+	var err error
+	s.buf, err = readMessage(stalledAt{s.r, s}, s.buf[:0], s.t.cfg.MaxMessageBytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := codec.NewDecoderBytes(s.buf, &codec.MsgpackHandle{}).Decode(command); err != nil {
+		return nil, invalidRPC("%T does not decode: %v", command, err)
+	}
+	return command, nil
+}
+
+// reject answers a message that decoded but must not reach Raft, so that the
+// sender's log says why, and returns the error that ends the stream.
+func (s *session) reject(err error) error {
+	invalid := invalidRPC("%w", err)
+	// The answer is a courtesy: the stream ends either way.
+	_ = s.respond(raft.RPCResponse{Error: invalid})
+	return invalid
+}
+
+// respond writes the error, then the response, as raft.NetworkTransport reads them.
+func (s *session) respond(resp raft.RPCResponse) error {
+	s.conn.SetWriteDeadline(time.Now().Add(s.t.cfg.StallTimeout))
+	message := ""
+	if resp.Error != nil {
+		message = resp.Error.Error()
+	}
+	if err := s.enc.Encode(message); err != nil {
+		return err
+	}
+	if err := s.enc.Encode(resp.Response); err != nil {
+		return err
+	}
+	return s.w.Flush()
+}
+
+// stallReader reads the body of a snapshot, each read under StallTimeout.
+type stallReader struct{ s *session }
+
+func (r stallReader) Read(p []byte) (int, error) {
+	r.s.conn.SetReadDeadline(time.Now().Add(r.s.t.cfg.StallTimeout))
+	return r.s.r.Read(p)
+}
+
+// stalledAt reads a message, each time that bytes have to be waited for under StallTimeout.
+type stalledAt struct {
+	*bufio.Reader
+	s *session
+}
+
+func (r stalledAt) wait() {
+	if r.Buffered() == 0 {
+		r.s.conn.SetReadDeadline(time.Now().Add(r.s.t.cfg.StallTimeout))
+	}
+}
+
+func (r stalledAt) ReadByte() (byte, error) {
+	r.wait()
+	return r.Reader.ReadByte()
+}
+
+func (r stalledAt) Read(p []byte) (int, error) {
+	r.wait()
+	return r.Reader.Read(p)
+}
