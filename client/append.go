@@ -1,0 +1,149 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"tidemark"
+	pb "tidemark/rpc/tidemarkv1"
+)
+
+// AppendOption is an option of one append.
+type AppendOption func(*appendOptions)
+
+type appendOptions struct{ expected *tidemark.SeqID }
+
+// ExpectLastSeqID lets the append fail with a tidemark.SequenceConflictError unless
+// seq is the timeline's last SeqID. 0 asks for a timeline that holds nothing.
+func ExpectLastSeqID(seq tidemark.SeqID) AppendOption {
+	return func(o *appendOptions) { o.expected = &seq }
+}
+
+// Append adds a message to its timeline, and returns when it is durable. It tries
+// until ctx ends; then its error is tidemark.ErrOutcomeUnknown if the message may
+// have been sent (see UnknownOutcomeError), and otherwise only the error of ctx.
+// Any other error is definite. Payload and Attributes may be reused when it returns.
+func (c *Client) Append(ctx context.Context, draft Draft, opts ...AppendOption) (*AppendResult, error) {
+	pending, err := c.submit(ctx, draft, opts)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-pending.done:
+	case <-ctx.Done():
+		c.appends.abandon(pending, ctx.Err())
+	}
+	return pending.outcome()
+}
+
+// AppendAsync hands an append in and does not wait for its outcome, but for room
+// (see WithMaxInFlight). ctx is that of the whole append: when it ends before there
+// is an outcome, the append ends as Append would. Payload and Attributes may be
+// reused when it returns.
+func (c *Client) AppendAsync(ctx context.Context, draft Draft, opts ...AppendOption) (*Pending, error) {
+	pending, err := c.submit(ctx, draft, opts)
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() { c.appends.abandon(pending, ctx.Err()) })
+		c.appends.watchedBy(pending, stop)
+	}
+	return pending, nil
+}
+
+// Pending is an append whose outcome may not be known yet.
+type Pending struct {
+	// draft is complete, as it was sent.
+	draft Draft
+	// request is the encoded AppendRequest. It is made once, so that every
+	// attempt sends equal bytes, whatever becomes of the caller's slices.
+	request []byte
+	done    chan struct{}
+
+	// Guarded by pipeline.mu until done is closed.
+	next, prev *Pending
+	// streams counts the streams that it was handed to. An append that was handed to any may be applied.
+	streams int
+	ended   bool
+	stop    func() bool
+	result  AppendResult
+	err     error
+}
+
+// Done returns a channel that is closed when the outcome is known.
+func (p *Pending) Done() <-chan struct{} { return p.done }
+
+// ID is the message id, also if AppendAsync made it.
+func (p *Pending) ID() tidemark.MessageID { return p.draft.ID }
+
+// Wait returns the outcome, as Append does. If ctx ends first, the append goes on,
+// Wait can be called again, and the error is an UnknownOutcomeError.
+func (p *Pending) Wait(ctx context.Context) (*AppendResult, error) {
+	select {
+	case <-p.done:
+		return p.outcome()
+	default:
+	}
+	select {
+	case <-p.done:
+		return p.outcome()
+	case <-ctx.Done():
+		return nil, &UnknownOutcomeError{Draft: p.draft, cause: ctx.Err()}
+	}
+}
+
+func (p *Pending) outcome() (*AppendResult, error) {
+	if p.err != nil {
+		return nil, p.err
+	}
+	return &p.result, nil
+}
+
+// submit completes, checks and encodes the draft, waits for room, and queues it.
+func (c *Client) submit(ctx context.Context, draft Draft, opts []AppendOption) (*Pending, error) {
+	var o appendOptions
+	for _, option := range opts {
+		option(&o)
+	}
+	request, err := draft.complete("", o.expected)
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := proto.Marshal(request)
+	if err != nil {
+		return nil, fmt.Errorf("append to %q: %w", draft.Timeline, err)
+	}
+	pending := &Pending{draft: draft, request: encoded, done: make(chan struct{})}
+	if err := c.appends.submit(ctx, pending); err != nil {
+		return nil, fmt.Errorf("append of %q to %q was not sent: %w", draft.ID, draft.Timeline, err)
+	}
+	return pending, nil
+}
+
+// complete gives the draft what makes it retryable, an id and with it a time,
+// checks it, and renders it. prefix is that of field names in errors.
+func (d *Draft) complete(prefix string, expected *tidemark.SeqID) (*pb.AppendRequest, error) {
+	if d.ID == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, fmt.Errorf("making a message id: %w", err)
+		}
+		d.ID = tidemark.MessageID(id.String())
+		if d.ClientTime.IsZero() {
+			d.ClientTime = time.Now()
+		}
+	}
+	words, err := d.Tidemark()
+	if err != nil {
+		return nil, err
+	}
+	if err := words.Validate(prefix); err != nil {
+		return nil, err
+	}
+	return d.request(expected), nil
+}

@@ -1,0 +1,178 @@
+package client
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tidemark"
+	pb "tidemark/rpc/tidemarkv1"
+)
+
+// Draft is a message as its sender hands it in. Only Timeline is required.
+type Draft struct {
+	// Timeline is 1 to 256 bytes of UTF-8. Its first append creates it.
+	Timeline tidemark.TimelineID
+	// ID makes the append exactly-once: at most one message of the timeline has
+	// it. If it is empty, Append makes a UUIDv7. Give an own one if the append may
+	// be retried by another process, such as after a restart.
+	ID tidemark.MessageID
+	// Sender is at most 128 bytes of UTF-8.
+	Sender string
+	// Type tells readers how to understand Payload, in at most 64 bytes of UTF-8.
+	Type string
+	// Payload is at most 256 KiB of any value.
+	Payload []byte
+	// Attributes are at most 4 KiB, all keys and values together.
+	Attributes map[string]string
+	// ClientTime is when the sender says that it sent; zero if it does not. If ID
+	// and ClientTime are both left out, Append sets both. With an ID given,
+	// ClientTime stays as it is, because it is content: a retry with the same ID
+	// and another time would be a conflict.
+	ClientTime time.Time
+}
+
+// Message is a Draft with the place and time that the cluster gave to it.
+type Message struct {
+	Draft
+	// SeqID is 1 for the first message of the timeline, and then rises by 1.
+	SeqID tidemark.SeqID
+	// ServerTime is the leader's clock, which never runs backwards within a timeline.
+	ServerTime time.Time
+	// Digest closes the chain over all messages of the timeline up to this one.
+	Digest tidemark.Digest
+}
+
+// AppendResult says where an append ended up.
+type AppendResult struct {
+	Timeline   tidemark.TimelineID
+	ID         tidemark.MessageID
+	SeqID      tidemark.SeqID
+	ServerTime time.Time
+	Digest     tidemark.Digest
+	// Duplicate says that the message was there already, put there by an earlier
+	// call or by an earlier attempt of this one. The other fields are those of the
+	// first time.
+	Duplicate bool
+	// Position is where a read with SessionAt sees the message.
+	Position tidemark.Position
+}
+
+// Timeline sums up a timeline.
+type Timeline struct {
+	ID tidemark.TimelineID
+	// First is the first retained SeqID, and Last the last one.
+	First, Last tidemark.SeqID
+	// Count and Bytes are those of the retained messages.
+	Count, Bytes uint64
+	// CreatedTime and LastTime are the server times of the first message ever and of the last one.
+	CreatedTime, LastTime time.Time
+	// Digest is that of the message Last.
+	Digest tidemark.Digest
+}
+
+// Cursor says how far a reader has come in a timeline. Both marks only grow.
+type Cursor struct {
+	Timeline tidemark.TimelineID
+	Reader   tidemark.ReaderID
+	// Delivered and Read are the last SeqIDs that were acknowledged as such. Read implies Delivered.
+	Delivered, Read tidemark.SeqID
+	UpdatedTime     time.Time
+	// Last is the timeline's last SeqID.
+	Last tidemark.SeqID
+}
+
+// Unread is the number of SeqIDs after Read.
+func (c Cursor) Unread() uint64 {
+	if c.Read >= c.Last {
+		return 0
+	}
+	return uint64(c.Last - c.Read)
+}
+
+// Tidemark is the draft in the words of the root package, with which content
+// hashes are computed. It fails if ClientTime is out of range.
+func (d Draft) Tidemark() (tidemark.Draft, error) {
+	clientTime, err := tidemark.TimeOf("client_time", d.ClientTime)
+	if err != nil {
+		return tidemark.Draft{}, err
+	}
+	return tidemark.Draft{
+		Timeline:   d.Timeline,
+		ID:         d.ID,
+		Sender:     d.Sender,
+		Type:       d.Type,
+		Payload:    d.Payload,
+		Attributes: tidemark.AttributesFromMap(d.Attributes),
+		ClientTime: clientTime,
+	}, nil
+}
+
+func (d *Draft) request(expected *tidemark.SeqID) *pb.AppendRequest {
+	request := &pb.AppendRequest{
+		Timeline:          string(d.Timeline),
+		MessageId:         string(d.ID),
+		Sender:            d.Sender,
+		Type:              d.Type,
+		Payload:           d.Payload,
+		Attributes:        d.Attributes,
+		ExpectedLastSeqId: (*uint64)(expected),
+	}
+	if !d.ClientTime.IsZero() {
+		request.ClientTime = timestamppb.New(d.ClientTime)
+	}
+	return request
+}
+
+func messageOf(m *pb.Message) Message {
+	return Message{
+		Draft: Draft{
+			Timeline:   tidemark.TimelineID(m.GetTimeline()),
+			ID:         tidemark.MessageID(m.GetMessageId()),
+			Sender:     m.GetSender(),
+			Type:       m.GetType(),
+			Payload:    m.GetPayload(),
+			Attributes: m.GetAttributes(),
+			ClientTime: timeOf(m.GetClientTime()),
+		},
+		SeqID:      tidemark.SeqID(m.GetSeqId()),
+		ServerTime: timeOf(m.GetServerTime()),
+		Digest:     digestOf(m.GetDigest()),
+	}
+}
+
+func timelineOf(t *pb.Timeline) Timeline {
+	return Timeline{
+		ID:          tidemark.TimelineID(t.GetTimeline()),
+		First:       tidemark.SeqID(t.GetFirstSeqId()),
+		Last:        tidemark.SeqID(t.GetLastSeqId()),
+		Count:       t.GetCount(),
+		Bytes:       t.GetBytes(),
+		CreatedTime: timeOf(t.GetCreatedAt()),
+		LastTime:    timeOf(t.GetLastServerTime()),
+		Digest:      digestOf(t.GetDigest()),
+	}
+}
+
+func cursorOf(c *pb.Cursor) Cursor {
+	return Cursor{
+		Timeline:    tidemark.TimelineID(c.GetTimeline()),
+		Reader:      tidemark.ReaderID(c.GetReader()),
+		Delivered:   tidemark.SeqID(c.GetDeliveredSeqId()),
+		Read:        tidemark.SeqID(c.GetReadSeqId()),
+		UpdatedTime: timeOf(c.GetUpdatedAt()),
+		Last:        tidemark.SeqID(c.GetLastSeqId()),
+	}
+}
+
+func timeOf(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+func digestOf(b []byte) (digest tidemark.Digest) {
+	copy(digest[:], b)
+	return digest
+}
