@@ -147,3 +147,18 @@ func (d *Draft) complete(prefix string, expected *tidemark.SeqID) (*pb.AppendReq
 	}
 	return d.request(expected), nil
 }
+
+// appendResult translates what a node answered; who asked fills in the rest.
+func (c *Client) appendResult(reply *pb.AppendResponse) (AppendResult, error) {
+	position, err := c.observeToken(reply.GetPosition())
+	if err != nil {
+		return AppendResult{}, err
+	}
+	return AppendResult{
+		SeqID:      tidemark.SeqID(reply.GetSeqId()),
+		ServerTime: timeOf(reply.GetServerTime()),
+		Digest:     digestOf(reply.GetDigest()),
+		Duplicate:  reply.GetDuplicate(),
+		Position:   position,
+	}, nil
+}

@@ -26,6 +26,8 @@ const (
 	// discoveryTimeout is how long nodes have to say who leads. A node that takes
 	// longer is not asked for anything else either.
 	discoveryTimeout = time.Second
+	// discoveryPatience is how much longer than the first node the others have.
+	discoveryPatience = 100 * time.Millisecond
 	// An endpoint that failed is left alone for penaltyBase, twice as long after
 	// each further failure, up to penaltyMax; unless there is no other.
 	penaltyBase = 100 * time.Millisecond
@@ -252,13 +254,21 @@ func (e *endpoints) discover(ctx context.Context) *endpoint {
 			answers <- answer
 		}()
 	}
-	var leader *endpoint
+	var patience <-chan time.Time
 	for range nodes {
-		if leader = e.believe(<-answers); leader != nil {
-			break
+		select {
+		case answer := <-answers:
+			if leader := e.believe(answer); leader != nil {
+				return leader
+			}
+			if answer != nil && patience == nil {
+				patience = time.After(discoveryPatience)
+			}
+		case <-patience:
+			return nil
 		}
 	}
-	return leader
+	return nil
 }
 
 // believe takes a node's word about members and leader. It returns the leader

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -85,11 +86,14 @@ var reasons = map[string]struct {
 	"STOPPING":            {tidemark.ErrStopping, notApplied},
 	"STALE":               {tidemark.ErrStale, notApplied},
 	"NOT_CAUGHT_UP":       {tidemark.ErrNotCaughtUp, notApplied},
+	"DEADLINE_EXCEEDED":   {context.DeadlineExceeded, notApplied},
+	"CANCELLED":           {context.Canceled, notApplied},
+	"CORRUPT":             {tidemark.ErrCorrupt, notApplied},
+	"NEWER_FORMAT":        {tidemark.ErrNewerFormat, notApplied},
+	"FOREIGN_DATA":        {tidemark.ErrForeignData, notApplied},
+	"DISK_FULL":           {tidemark.ErrDiskFull, notApplied},
 	"OUTCOME_UNKNOWN":     {tidemark.ErrOutcomeUnknown, unknown},
-	"CORRUPT":             {tidemark.ErrCorrupt, unknown},
-	"NEWER_FORMAT":        {tidemark.ErrNewerFormat, unknown},
-	"FOREIGN_DATA":        {tidemark.ErrForeignData, unknown},
-	"DISK_FULL":           {tidemark.ErrDiskFull, unknown},
+	"INTERNAL":            {nil, unknown},
 }
 
 // failure is a failed attempt, understood.
@@ -140,7 +144,9 @@ func understand(endpoint string, err error) *failure {
 	for _, detail := range st.Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
-			info = detail
+			if detail.GetDomain() == errorDomain {
+				info = detail
+			}
 		case *errdetails.RetryInfo:
 			f.retryAfter = detail.GetRetryDelay().AsDuration()
 		case *errdetails.BadRequest:
@@ -168,9 +174,10 @@ func understandItem(endpoint string, e *pb.Error) *failure {
 	return &failure{verdict: verdict, code: code, err: &statusError{endpoint: endpoint, status: st, word: word}}
 }
 
-// Keys of the metadata of an ErrorInfo, see docs/errors.md.
+// The domain of an ErrorInfo, and the keys of its metadata; see docs/errors.md.
 const (
-	metadataLeader   = "leader"
+	errorDomain      = "tidemark"
+	metadataLeader   = "leader_address"
 	metadataField    = "field"
 	metadataRule     = "rule"
 	metadataExpected = "expected_last_seq_id"
@@ -212,6 +219,12 @@ func wordOfCode(code codes.Code, message string) (error, verdict) {
 		// gRPC says so for a message beyond its limit, which no retry mends.
 		if strings.Contains(message, "larger than max") {
 			return nil, final
+		}
+		return nil, unknown
+	case codes.Internal:
+		// Made on this side, before anything was sent: text that is not UTF-8.
+		if strings.HasPrefix(message, "grpc: error while marshaling") {
+			return tidemark.ErrInvalid, final
 		}
 		return nil, unknown
 	default:
