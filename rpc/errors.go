@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"tidemark"
+	"tidemark/raftnode"
 	"tidemark/rpc/tidemarkv1"
 )
 
@@ -90,16 +91,17 @@ func (r reason) text(err error) string {
 	return err.Error()
 }
 
-// toStatus turns an error into what a client is told. A status that the leader
-// sent to this node passes unchanged: it is the truth about what the leader did.
+// toStatus turns an error into what a client is told. An error that is a status
+// already passes unchanged: the leader's is the truth about what the leader did, and
+// that of an interceptor in Options.ServerOptions is meant for the client.
 func toStatus(err error) *status.Status {
 	if err == nil {
 		return status.New(codes.OK, "")
 	}
-	if relayed := (*relayedError)(nil); errors.As(err, &relayed) {
-		return relayed.status
-	}
 	r := reasonOf(err)
+	if given, ok := status.FromError(err); ok && r.name == internal.name {
+		return given
+	}
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: r.name, Domain: Domain, Metadata: metadataOf(err)}}
 	if invalid := (*tidemark.InvalidError)(nil); errors.As(err, &invalid) {
 		details = append(details, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
@@ -144,7 +146,7 @@ func metadataOf(err error) map[string]string {
 }
 
 // notLeaderError says who leads instead. It is ErrNotLeader.
-type notLeaderError struct{ leader Leader }
+type notLeaderError struct{ leader raftnode.Leader }
 
 func (e *notLeaderError) Error() string {
 	if e.leader.ID == "" {
@@ -153,11 +155,6 @@ func (e *notLeaderError) Error() string {
 	return tidemark.ErrNotLeader.Error() + "; " + e.leader.ID + " at " + e.leader.ClientAddress + " is"
 }
 func (e *notLeaderError) Unwrap() error { return tidemark.ErrNotLeader }
-
-// relayedError is a status with an ErrorInfo of this API, as the leader sent it.
-type relayedError struct{ status *status.Status }
-
-func (e *relayedError) Error() string { return e.status.Message() }
 
 // hasReason says that a status was made by toStatus, here or on another node, and
 // not by the machinery in between.

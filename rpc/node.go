@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tidemark"
+	"tidemark/raftnode"
 )
 
 // Node is what rpc needs of a Raft node; FromRaft makes one of a *raftnode.Node.
@@ -24,13 +25,13 @@ type Node interface {
 	// Staleness is how long ago this node last heard from a leader; 0 on the leader.
 	Staleness() time.Duration
 	// Leader is the leader that this node knows of, if any.
-	Leader() (Leader, bool)
+	Leader() (raftnode.Leader, bool)
 	IsLeader() bool
 	// LeaderChanged returns a channel that is closed at the next change of Leader or IsLeader.
 	LeaderChanged() <-chan struct{}
 	// Ready is nil if the node can serve, or says why not.
 	Ready() error
-	Status(ctx context.Context) (Status, error)
+	Status(ctx context.Context) raftnode.Status
 
 	// These run on the leader, and return ErrNotLeader elsewhere.
 	AddMember(ctx context.Context, id, raftAddress string) error
@@ -56,8 +57,9 @@ type Pending interface {
 // Store is what rpc reads from; a *pebblestore.Store is one. Each call sees one
 // consistent view. All methods are safe for concurrent use.
 type Store interface {
-	// Head returns ErrTimelineNotFound for a timeline that was never appended to, as do the other reads of one timeline.
-	Head(tidemark.TimelineID) (tidemark.Head, error)
+	// Head returns the head and an applied index that covers it, or ErrTimelineNotFound
+	// if nothing was ever appended, as do the other reads of one timeline.
+	Head(tidemark.TimelineID) (tidemark.Head, uint64, error)
 	Read(tidemark.Range) (tidemark.Page, error)
 	// Get and GetByID return ErrMessageNotFound for a message that the timeline does not hold.
 	Get(tidemark.TimelineID, tidemark.SeqID) (tidemark.Message, uint64, error)
@@ -67,40 +69,14 @@ type Store interface {
 	CountCursors(timeline tidemark.TimelineID, readAtLeast tidemark.SeqID) (count, applied uint64, err error)
 	// CursorsByReader pages in the order of the timelines' numbers, after one of them (0 for the start).
 	CursorsByReader(reader tidemark.ReaderID, after uint64, limit int) (tidemark.CursorPage, error)
-	Timelines(prefix string, after tidemark.TimelineID, limit int) (tidemark.TimelinePage, error)
+	Timelines(prefix, after tidemark.TimelineID, limit int) (tidemark.TimelinePage, error)
 	Applied() tidemark.Applied
 }
 
-// Leader is who leads.
-type Leader struct {
-	ID, RaftAddress string
-	// ClientAddress is where it serves this API; empty while it is not known.
-	ClientAddress string
-	Term          uint64
-}
+// FromRaft makes a Node of a Raft node.
+func FromRaft(n *raftnode.Node) Node { return raftNode{n} }
 
-// Member is one member of the cluster as a node sees it.
-type Member struct {
-	ID, RaftAddress, ClientAddress string
-	Voter, Leader                  bool
-	// Reachable says that the member answered just now; what follows is unset if not.
-	Reachable    bool
-	AppliedIndex uint64
-	// Lag is in entries behind the leader's commit index.
-	Lag     uint64
-	Version string
-}
+// raftNode says Pending where raftnode says *raftnode.Pending.
+type raftNode struct{ *raftnode.Node }
 
-// Status is what a node knows of itself and of its cluster.
-type Status struct {
-	NodeID, Version string
-	// Role is leader, follower, candidate or stopped.
-	Role                        string
-	Leader                      Leader
-	Term                        uint64
-	CommitIndex, AppliedIndex   uint64
-	FirstLogIndex, LastLogIndex uint64
-	SnapshotIndex               uint64
-	Members                     []Member
-	LogStore                    string
-}
+func (n raftNode) ProposeAsync(command []byte) Pending { return n.Node.ProposeAsync(command) }

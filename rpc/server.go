@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -10,6 +11,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
 
 	"tidemark"
 	"tidemark/rpc/tidemarkv1"
@@ -56,39 +61,119 @@ type Server struct {
 	tidemarkv1.UnimplementedClusterServiceServer
 
 	Options
-	grpc    *grpc.Server
-	started time.Time
+	grpc      *grpc.Server
+	admission *admission
+	metrics   *metrics
+	leader    *leaderConnections
+	started   time.Time
 
-	stopOnce sync.Once
+	health     *health.Server
+	healthDone chan struct{}
+
+	// backup is held while one Backup runs.
+	backup sync.Mutex
+
+	// stopping is closed when Shutdown begins.
 	stopping chan struct{}
+	// draining is closed when Shutdown has handed leadership over.
+	draining chan struct{}
+	stopOnce sync.Once
+	stopped  error
 }
 
-// New makes a server. It serves nothing until Serve is called, and must be shut
-// down even if that never happens.
+// New makes a server and starts to watch the node's health. It serves nothing until
+// Serve is called, and must be shut down even if that never happens.
 func New(o Options) (*Server, error) {
 	if o.Node == nil || o.Store == nil || o.NodeID == "" {
 		return nil, errors.New("rpc: Options.Node, Store and NodeID are needed")
 	}
-	s := &Server{Options: o, started: time.Now(), stopping: make(chan struct{})}
-	s.grpc = grpc.NewServer(o.ServerOptions...)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Limits = o.Limits.withDefaults()
+	s := &Server{
+		Options:    o,
+		admission:  newAdmission(o.Limits),
+		leader:     newLeaderConnections(o.DialOptions),
+		started:    time.Now(),
+		health:     health.NewServer(),
+		healthDone: make(chan struct{}),
+		stopping:   make(chan struct{}),
+		draining:   make(chan struct{}),
+	}
+	var collectors []prometheus.Collector
+	s.metrics, collectors = newMetrics(s.admission)
+	if o.Registerer != nil {
+		if err := register(o.Registerer, collectors); err != nil {
+			return nil, err
+		}
+	}
+	s.grpc = grpc.NewServer(append(s.serverOptions(), o.ServerOptions...)...)
+	for _, service := range services {
+		s.register(service)
+	}
+	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.setHealth(o.Node.Ready())
+	go s.watchHealth()
 	return s, nil
+}
+
+func (s *Server) serverOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(s.callUnary),
+		grpc.ChainStreamInterceptor(s.callStream),
+		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.MaxConcurrentStreams(s.Limits.MaxConnectionCalls),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.Limits.KeepaliveTime, Timeout: s.Limits.KeepaliveTimeout}),
+		// Pings on an idle connection are welcome: that is how a client finds out
+		// that the node is gone before it needs it.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: s.Limits.KeepaliveMin, PermitWithoutStream: true}),
+		// Stop must not return while a handler still uses the store.
+		grpc.WaitForHandlers(true),
+	}
 }
 
 // Serve accepts connections from l until Shutdown, and returns nil then. It may be
 // called for several listeners, and closes each.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
 	return nil
 }
 
-// Shutdown ends the server in order: health turns to NOT_SERVING, connections and
-// calls are refused, leadership is handed over, calls in flight are waited for.
-// When ctx ends, what is left is cut off and the error of ctx returned. It is
-// idempotent.
+// Shutdown ends the server in order: health turns to NOT_SERVING, new calls and
+// connections are refused and streams answer what they have proposed, leadership is
+// handed over, calls in flight are waited for. When ctx ends, what is left is cut
+// off and the error of ctx returned. After it no handler runs. It is idempotent: later
+// calls wait for the first, and return what it returned.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.stopOnce.Do(func() { close(s.stopping) })
-	s.grpc.Stop()
-	return nil
+	s.stopOnce.Do(func() { s.stopped = s.shutdown(ctx) })
+	return s.stopped
+}
+
+func (s *Server) shutdown(ctx context.Context) error {
+	close(s.stopping)
+	<-s.healthDone
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		s.grpc.GracefulStop()
+	}()
+	var handedOver error
+	if s.HandOver != nil {
+		handedOver = s.HandOver(ctx)
+	}
+	close(s.draining)
+	var cut error
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		cut = fmt.Errorf("rpc: calls in flight were cut off: %w", ctx.Err())
+		s.grpc.Stop()
+		<-drained
+	}
+	s.leader.close()
+	return errors.Join(handedOver, cut)
 }

@@ -900,13 +900,15 @@ type ReadRequest struct {
 	Start isReadRequest_Start `protobuf_oneof:"start"`
 	// At most 1,000; 0 is 100.
 	Limit uint32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
-	// At most 4 MiB, and that if 0. One message is returned even if it is larger.
+	// Of messages, without encoding. At most 4 MiB; 0 is 2 MiB, which stays within the
+	// 4 MiB that gRPC clients receive by default. One message is returned even if it is larger.
 	MaxBytes    uint32       `protobuf:"varint,7,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	Direction   Direction    `protobuf:"varint,8,opt,name=direction,proto3,enum=tidemark.v1.Direction" json:"direction,omitempty"`
 	Consistency *Consistency `protobuf:"bytes,9,opt,name=consistency,proto3" json:"consistency,omitempty"`
 	// Who reads; needed for ack.
 	Reader string `protobuf:"bytes,10,opt,name=reader,proto3" json:"reader,omitempty"`
-	// Acknowledges the page before this one.
+	// Acknowledges the page before this one, before anything is read. If that fails the
+	// read fails; if the read fails later, the acknowledgement stands.
 	Ack           *ReadAck `protobuf:"bytes,11,opt,name=ack,proto3" json:"ack,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1066,7 +1068,8 @@ func (*ReadRequest_Newest) isReadRequest_Start() {}
 
 func (*ReadRequest_FromTime) isReadRequest_Start() {}
 
-// ReadAck moves the cursor of ReadRequest.reader in ReadRequest.timeline.
+// ReadAck moves the cursor of ReadRequest.reader in ReadRequest.timeline. 0 is not
+// given; one of them must be.
 type ReadAck struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	DeliveredSeqId uint64                 `protobuf:"varint,1,opt,name=delivered_seq_id,json=deliveredSeqId,proto3" json:"delivered_seq_id,omitempty"`
@@ -1456,7 +1459,8 @@ func (x *AckRequest) GetItems() []*AckItem {
 type AckItem struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
-	// Beyond the last SeqId is an error. Less than the cursor has changes nothing.
+	// Beyond the last SeqId is an error, and so is 0. Less than the cursor has changes
+	// nothing. One of the two must be given.
 	DeliveredSeqId *uint64 `protobuf:"varint,2,opt,name=delivered_seq_id,json=deliveredSeqId,proto3,oneof" json:"delivered_seq_id,omitempty"`
 	// Implies delivered.
 	ReadSeqId     *uint64 `protobuf:"varint,3,opt,name=read_seq_id,json=readSeqId,proto3,oneof" json:"read_seq_id,omitempty"`
@@ -1662,7 +1666,7 @@ type ListCursorsRequest struct {
 	By isListCursorsRequest_By `protobuf_oneof:"by"`
 	// With timeline: only cursors with at least this read_seq_id.
 	ReadAtLeast uint64 `protobuf:"varint,3,opt,name=read_at_least,json=readAtLeast,proto3" json:"read_at_least,omitempty"`
-	// With timeline: no cursors in the reply, only their count.
+	// With timeline: no cursors in the reply, only their count. Takes no page_token.
 	CountOnly bool `protobuf:"varint,4,opt,name=count_only,json=countOnly,proto3" json:"count_only,omitempty"`
 	// At most 1,000; 0 is 100.
 	PageSize uint32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`

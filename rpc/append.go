@@ -1,0 +1,57 @@
+package rpc
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"tidemark"
+	"tidemark/fsm"
+	"tidemark/rpc/tidemarkv1"
+)
+
+// Append implements tidemarkv1.TimelineServiceServer.
+func (s *Server) Append(ctx context.Context, req *tidemarkv1.AppendRequest) (*tidemarkv1.AppendResponse, error) {
+	item, err := parseAppend(req)
+	if err != nil {
+		return nil, err
+	}
+	return onLeader(ctx, s, "Append", req,
+		func(ctx context.Context, _ *tidemarkv1.AppendRequest) (*tidemarkv1.AppendResponse, error) {
+			return s.append(ctx, &item)
+		},
+		func(c *leaderConnection) func(context.Context, *tidemarkv1.AppendRequest, ...grpc.CallOption) (*tidemarkv1.AppendResponse, error) {
+			return c.timelines.Append
+		})
+}
+
+func (s *Server) append(ctx context.Context, item *appendItem) (*tidemarkv1.AppendResponse, error) {
+	if err := beforeProposing(ctx); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	proposal, err := s.Node.Propose(ctx, item.command())
+	return s.appended(proposal, err, start)
+}
+
+// command encodes the item. It is the one copy that is made of the payload here.
+func (item *appendItem) command() []byte {
+	return fsm.Append{Draft: item.draft, Expected: item.expected}.Encode()
+}
+
+// appended is the reply to an append that was proposed at start.
+func (s *Server) appended(proposal tidemark.Proposal, err error, start time.Time) (*tidemarkv1.AppendResponse, error) {
+	if err != nil {
+		return nil, err
+	}
+	result, ok := proposal.Result.(fsm.AppendResult)
+	if !ok {
+		return nil, unexpected(proposal.Result)
+	}
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	s.metrics.outcome(result.Duplicate, start)
+	return toAppendResponse(&result, proposal.Position.Token()), nil
+}

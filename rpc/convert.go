@@ -1,0 +1,82 @@
+package rpc
+
+import (
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tidemark"
+	"tidemark/fsm"
+	"tidemark/rpc/tidemarkv1"
+)
+
+// This file turns the words of the root package, and results of commands, into the API's.
+
+// toTimestamp leaves out NoTime.
+func toTimestamp(t tidemark.Time) *timestamppb.Timestamp {
+	if t == tidemark.NoTime {
+		return nil
+	}
+	return timestamppb.New(t.Go())
+}
+
+func toMessage(m *tidemark.Message) *tidemarkv1.Message {
+	return &tidemarkv1.Message{
+		Timeline:   string(m.Timeline),
+		SeqId:      uint64(m.SeqID),
+		MessageId:  string(m.ID),
+		Sender:     m.Sender,
+		Type:       m.Type,
+		Payload:    m.Payload,
+		Attributes: m.Attributes.Map(),
+		ClientTime: toTimestamp(m.ClientTime),
+		ServerTime: toTimestamp(m.ServerTime),
+		Digest:     m.Digest[:],
+	}
+}
+
+func toMessages(messages []tidemark.Message) []*tidemarkv1.Message {
+	converted := make([]*tidemarkv1.Message, len(messages))
+	for i := range messages {
+		converted[i] = toMessage(&messages[i])
+	}
+	return converted
+}
+
+func toTimeline(h *tidemark.Head) *tidemarkv1.Timeline {
+	return &tidemarkv1.Timeline{
+		Timeline:       string(h.Timeline),
+		FirstSeqId:     uint64(h.First),
+		LastSeqId:      uint64(h.Last),
+		Count:          h.Count(),
+		Bytes:          h.Bytes,
+		CreatedAt:      toTimestamp(h.CreatedTime),
+		LastServerTime: toTimestamp(h.LastTime),
+		Digest:         h.Digest[:],
+	}
+}
+
+// toCursors takes heads in parallel with cursors.
+func toCursors(cursors []tidemark.Cursor, heads []tidemark.Head) []*tidemarkv1.Cursor {
+	converted := make([]*tidemarkv1.Cursor, len(cursors))
+	for i := range cursors {
+		c := &cursors[i]
+		converted[i] = &tidemarkv1.Cursor{
+			Timeline:       string(c.Timeline),
+			Reader:         string(c.Reader),
+			DeliveredSeqId: uint64(c.Delivered),
+			ReadSeqId:      uint64(c.Read),
+			UpdatedAt:      toTimestamp(c.UpdatedTime),
+			LastSeqId:      uint64(heads[i].Last),
+		}
+	}
+	return converted
+}
+
+func toAppendResponse(result *fsm.AppendResult, position []byte) *tidemarkv1.AppendResponse {
+	return &tidemarkv1.AppendResponse{
+		SeqId:      uint64(result.SeqID),
+		ServerTime: toTimestamp(result.ServerTime),
+		Digest:     result.Digest[:],
+		Duplicate:  result.Duplicate,
+		Position:   position,
+	}
+}

@@ -1,0 +1,90 @@
+package rpc
+
+import (
+	"context"
+
+	"tidemark"
+	"tidemark/rpc/tidemarkv1"
+)
+
+// GetTimeline implements tidemarkv1.TimelineServiceServer.
+func (s *Server) GetTimeline(ctx context.Context, req *tidemarkv1.GetTimelineRequest) (*tidemarkv1.GetTimelineResponse, error) {
+	if err := refuseUnknownFields(req); err != nil {
+		return nil, err
+	}
+	timeline := tidemark.TimelineID(req.GetTimeline())
+	if err := timeline.Validate("timeline"); err != nil {
+		return nil, err
+	}
+	level, err := parseLevel(req.GetConsistency())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.await(ctx, level); err != nil {
+		return nil, err
+	}
+	head, applied, err := s.Store.Head(timeline)
+	if err != nil {
+		return nil, err
+	}
+	return &tidemarkv1.GetTimelineResponse{Timeline: toTimeline(&head), Position: level.seen(applied), AppliedIndex: applied}, nil
+}
+
+// ListTimelines implements tidemarkv1.TimelineServiceServer.
+func (s *Server) ListTimelines(ctx context.Context, req *tidemarkv1.ListTimelinesRequest) (*tidemarkv1.ListTimelinesResponse, error) {
+	query, err := parseListTimelines(req)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.await(ctx, query.level); err != nil {
+		return nil, err
+	}
+	page, err := s.Store.Timelines(query.prefix, query.after, query.limit)
+	if err != nil {
+		return nil, err
+	}
+	reply := &tidemarkv1.ListTimelinesResponse{
+		Timelines: make([]*tidemarkv1.Timeline, len(page.Heads)), Position: query.level.seen(page.Applied), AppliedIndex: page.Applied,
+	}
+	for i := range page.Heads {
+		reply.Timelines[i] = toTimeline(&page.Heads[i])
+	}
+	if n := len(page.Heads); page.More && n > 0 {
+		reply.NextPageToken = pageToken(query.name(), []byte(page.Heads[n-1].Timeline))
+	}
+	return reply, nil
+}
+
+// timelineQuery is a validated ListTimelines.
+type timelineQuery struct {
+	prefix, after tidemark.TimelineID
+	limit         int
+	level         level
+}
+
+// name is what page tokens of the listing are bound to.
+func (q *timelineQuery) name() string { return "timelines " + string(q.prefix) }
+
+func parseListTimelines(req *tidemarkv1.ListTimelinesRequest) (q timelineQuery, err error) {
+	if err := refuseUnknownFields(req); err != nil {
+		return q, err
+	}
+	q.prefix = tidemark.TimelineID(req.GetPrefix())
+	if q.prefix != "" {
+		if err := q.prefix.Validate("prefix"); err != nil {
+			return q, err
+		}
+	}
+	if q.limit, err = parseLimit("page_size", req.GetPageSize(), tidemark.DefaultListItems, tidemark.MaxListItems, "timelines"); err != nil {
+		return q, err
+	}
+	if q.level, err = parseLevel(req.GetConsistency()); err != nil {
+		return q, err
+	}
+	after, err := parsePageToken(req.GetPageToken(), q.name())
+	if err != nil || after == nil {
+		return q, err
+	}
+	q.after = tidemark.TimelineID(after)
+	return q, q.after.Validate("page_token")
+}
