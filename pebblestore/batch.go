@@ -1,0 +1,310 @@
+package pebblestore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"tidemark"
+)
+
+// Batch gathers writes that become visible together, with the applied record that
+// they lead to. It is the only way to write. Its reads see its own writes on top
+// of the store. Ids handed to it may share memory with a request: it keeps none
+// of them past Commit, but for the Timeline of heads.
+//
+// A batch ends by Commit or Discard; until then no other may begin.
+type Batch struct {
+	store *Store
+	view  *view
+	out   *pebble.Batch
+	err   error // the first that a write met, which Commit returns
+	done  bool
+
+	heads      map[tidemark.TimelineID]*tidemark.Head
+	headOrder  []*tidemark.Head // of heads, those to write, in the order of their first change
+	nextNumber uint64           // 0 until a timeline is created
+
+	// places are the dedupe entries of this batch and the records that they point to.
+	places  map[placeKey]DedupeEntry
+	records map[recordKey][]byte
+
+	cursors     map[placeKey]*cursorChange
+	cursorOrder []placeKey
+
+	applied *tidemark.Applied
+}
+
+// placeKey is a message id or a reader within a timeline.
+type placeKey struct {
+	number uint64
+	name   string
+}
+
+type recordKey struct {
+	number uint64
+	seq    tidemark.SeqID
+}
+
+type place = DedupeEntry
+
+type cursorChange struct {
+	cursor tidemark.Cursor
+	// indexed says that the reader's index has the timeline already.
+	indexed bool
+}
+
+// NewBatch starts a batch. It panics if another one is open: two writers are a
+// bug that would cost messages.
+func (s *Store) NewBatch() *Batch {
+	if !s.batchOpen.CompareAndSwap(false, true) {
+		panic("pebblestore: a batch is open already; there may be one writer")
+	}
+	b := &Batch{store: s}
+	g, err := s.acquire()
+	if err != nil {
+		b.err = err
+		return b
+	}
+	if b.view, err = openView(g); err != nil {
+		b.err = err
+		return b
+	}
+	b.out = g.db.NewBatch()
+	b.heads = make(map[tidemark.TimelineID]*tidemark.Head)
+	b.places = make(map[placeKey]DedupeEntry)
+	b.records = make(map[recordKey][]byte)
+	b.cursors = make(map[placeKey]*cursorChange)
+	return b
+}
+
+// Head returns the head of a timeline as this batch would leave it, and false if
+// there is none.
+func (b *Batch) Head(id tidemark.TimelineID) (tidemark.Head, bool, error) {
+	if h, ok := b.heads[id]; ok {
+		return *h, true, nil
+	}
+	if b.err != nil {
+		return tidemark.Head{}, false, b.err
+	}
+	if h, ok := b.store.heads.get(id); ok {
+		return h, true, nil
+	}
+	h, found, err := b.view.head(id)
+	if found {
+		b.store.heads.put(h)
+	}
+	return h, found, err
+}
+
+// CreateTimeline gives the next number to a timeline that Head did not find, and
+// returns its head, which is empty: First is 1, Last 0, and Digest the initial one.
+func (b *Batch) CreateTimeline(id tidemark.TimelineID, now tidemark.Time) tidemark.Head {
+	if b.nextNumber == 0 && b.err == nil {
+		b.nextNumber, b.err = b.view.nextNumber()
+	}
+	h := tidemark.Head{
+		Timeline: id, Number: b.nextNumber, First: 1,
+		CreatedTime: now, LastTime: now, Digest: tidemark.InitialDigest(id),
+	}
+	b.nextNumber++
+	if b.err == nil {
+		b.err = b.out.Set(appendNumberKey(nil, h.Number), []byte(id), nil)
+	}
+	b.PutHead(h)
+	return h
+}
+
+// PutHead replaces the head of its timeline.
+func (b *Batch) PutHead(h tidemark.Head) {
+	known, ok := b.heads[h.Timeline]
+	if !ok {
+		known = new(tidemark.Head)
+		if b.heads != nil {
+			b.heads[h.Timeline] = known
+		}
+		b.headOrder = append(b.headOrder, known)
+	}
+	*known = h
+}
+
+// Lookup finds a message id in the timeline with the number.
+func (b *Batch) Lookup(number uint64, id tidemark.MessageID) (DedupeEntry, bool, error) {
+	if e, ok := b.places[placeKey{number, string(id)}]; ok {
+		return e, true, nil
+	}
+	if b.err != nil {
+		return DedupeEntry{}, false, b.err
+	}
+	return b.view.dedupe(number, id)
+}
+
+// Message returns a message that Lookup found. Its Timeline is empty.
+func (b *Batch) Message(number uint64, seq tidemark.SeqID) (tidemark.Message, error) {
+	if record, ok := b.records[recordKey{number, seq}]; ok {
+		return decodeMessage("", appendMessageKey(nil, number, seq), record)
+	}
+	if b.err != nil {
+		return tidemark.Message{}, b.err
+	}
+	return b.view.message("", number, seq)
+}
+
+// PutMessage writes a message and its dedupe entry. The head is the caller's to
+// put; the message's Timeline is not written.
+func (b *Batch) PutMessage(number uint64, m *tidemark.Message, content tidemark.ContentHash) {
+	if b.err != nil {
+		return
+	}
+	// Keys and values are encoded straight into Pebble's batch. A record that was
+	// encoded stays as it is when the batch grows, so records may keep it.
+	op := b.out.SetDeferred(messageKeyBytes, messageRecordSize(m))
+	appendMessageKey(op.Key[:0], number, m.SeqID)
+	record := appendMessage(op.Value[:0], m)
+	if len(record) != len(op.Value) {
+		panic(fmt.Sprintf("pebblestore: message record has %d bytes, and was sized as %d", len(record), len(op.Value)))
+	}
+	b.finish(op)
+	b.records[recordKey{number, m.SeqID}] = record
+
+	e := DedupeEntry{SeqID: m.SeqID, Content: [16]byte(content[:16])}
+	op = b.out.SetDeferred(numberPrefixBytes+len(m.ID), dedupeEntryBytes)
+	appendDedupeKey(op.Key[:0], number, m.ID)
+	binary.BigEndian.PutUint64(op.Value, uint64(e.SeqID))
+	copy(op.Value[8:], e.Content[:])
+	b.finish(op)
+	b.places[placeKey{number, string(m.ID)}] = e
+}
+
+func (b *Batch) finish(op *pebble.DeferredBatchOp) {
+	if err := op.Finish(); err != nil && b.err == nil {
+		b.err = err
+	}
+}
+
+// Cursor returns a reader's cursor as this batch would leave it, and false if
+// there is none. Its Timeline may be empty.
+func (b *Batch) Cursor(number uint64, reader tidemark.ReaderID) (tidemark.Cursor, bool, error) {
+	if change, ok := b.cursors[placeKey{number, string(reader)}]; ok {
+		return change.cursor, true, nil
+	}
+	if b.err != nil {
+		return tidemark.Cursor{}, false, b.err
+	}
+	return b.view.cursor(number, reader)
+}
+
+// PutCursor writes a cursor, and the timeline into its reader's index. That
+// marks only grow is the caller's to keep.
+func (b *Batch) PutCursor(number uint64, c tidemark.Cursor) {
+	if b.err != nil {
+		return
+	}
+	key := placeKey{number, string(c.Reader)}
+	change, ok := b.cursors[key]
+	if !ok {
+		change = &cursorChange{}
+		if _, change.indexed, b.err = b.view.cursor(number, c.Reader); b.err != nil {
+			return
+		}
+		b.cursors[key] = change
+		b.cursorOrder = append(b.cursorOrder, key)
+	}
+	change.cursor = c
+}
+
+// SetApplied sets the applied record that the batch leaves. Its index is at least
+// the present one.
+func (b *Batch) SetApplied(a tidemark.Applied) {
+	last := b.store.Applied()
+	if bytes.Equal(a.Membership, last.Membership) {
+		a.Membership = last.Membership
+	} else {
+		a.Membership = bytes.Clone(a.Membership)
+	}
+	b.applied = &a
+}
+
+// Commit writes the batch, all of it or nothing, and publishes it to reads. It
+// does not wait for the disk: see Sync. It ends the batch even if it fails; what
+// the batch would have written may then be written or not, and the store is to be closed.
+func (b *Batch) Commit() error {
+	if b.done {
+		return errors.New("commit batch: it has ended already")
+	}
+	defer b.Discard()
+	if b.err != nil {
+		return fmt.Errorf("commit batch: %w", b.err)
+	}
+	g := b.view.gen
+	last := g.last.Load()
+	if b.applied == nil || b.applied.Index < last.applied.Index {
+		return fmt.Errorf("commit batch: it must set an applied index of at least %d", last.applied.Index)
+	}
+	if err := b.writeRecords(); err != nil {
+		return fmt.Errorf("commit batch: %w", err)
+	}
+	b.store.writing.Lock()
+	defer b.store.writing.Unlock()
+	err := b.store.events.guard("commit batch", func() error { return b.out.Commit(pebble.NoSync) })
+	if err != nil {
+		return wrapPebble(fmt.Errorf("commit batch: %w", err))
+	}
+	for _, h := range b.headOrder {
+		b.store.heads.put(*h)
+	}
+	g.last.Store(&commit{applied: *b.applied, number: last.number + 1})
+	return nil
+}
+
+// writeRecords adds what can change more than once within a batch.
+func (b *Batch) writeRecords() error {
+	var key, value []byte
+	set := func() error { return b.out.Set(key, value, nil) }
+	for _, h := range b.headOrder {
+		key, value = appendHeadKey(key[:0], h.Timeline), appendHead(value[:0], h)
+		if err := set(); err != nil {
+			return err
+		}
+	}
+	for _, at := range b.cursorOrder {
+		change := b.cursors[at]
+		key, value = appendCursorKey(key[:0], at.number, change.cursor.Reader), appendCursor(value[:0], &change.cursor)
+		if err := set(); err != nil {
+			return err
+		}
+		if change.indexed {
+			continue
+		}
+		key, value = appendReaderKey(key[:0], change.cursor.Reader, at.number), value[:0]
+		if err := set(); err != nil {
+			return err
+		}
+	}
+	if b.nextNumber != 0 {
+		key, value = append(key[:0], keyNextNumber...), binary.BigEndian.AppendUint64(value[:0], b.nextNumber)
+		if err := set(); err != nil {
+			return err
+		}
+	}
+	key, value = append(key[:0], keyApplied...), appendApplied(value[:0], b.applied)
+	return set()
+}
+
+// Discard drops the batch. It is a no-op after Commit.
+func (b *Batch) Discard() {
+	if b.done {
+		return
+	}
+	b.done = true
+	if b.out != nil {
+		_ = b.out.Close() // of a batch in memory: nothing can fail that matters
+	}
+	if b.view != nil {
+		b.view.close()
+	}
+	b.store.batchOpen.Store(false)
+}

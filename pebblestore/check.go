@@ -1,0 +1,225 @@
+package pebblestore
+
+import (
+	"fmt"
+
+	"tidemark"
+)
+
+// CheckProgress tells how far a check has come.
+type CheckProgress struct {
+	// Step is "tables", "timelines" or "readers".
+	Step string
+	// Done of Total things are checked; Total is 0 if it is not known.
+	Done, Total uint64
+}
+
+// CheckReport sums up a check that found no damage.
+type CheckReport struct {
+	Applied tidemark.Applied
+	// Timelines, Messages and Cursors were all visited. Bytes is the sum of Draft.Size.
+	Timelines, Messages, Cursors, Bytes uint64
+	// Tables is the number of tables whose blocks were all read, and TableBytes their size.
+	Tables     int
+	TableBytes uint64
+}
+
+// Check verifies the whole store, as of the moment when it is called, and returns
+// the first damage that it finds as tidemark.ErrCorrupt. It proves that
+//
+//   - every block of every table has its checksum, and newer keys lie above older ones;
+//   - the keys are those of the package comment and no others, and all records are well formed;
+//   - each timeline has one number, below the next one, and each number one timeline;
+//   - each timeline holds exactly the messages from its head's First to its Last, their
+//     digests are the chain from the initial digest to the head's, recomputed from
+//     the contents, their server times never run backwards, and their sizes add up;
+//   - each message has its dedupe entry, and there are no others;
+//   - each cursor is within its timeline, Read at most Delivered, and is in its
+//     reader's index, which has no others.
+//
+// It reads everything once, in order, with a look-up for each message, and uses
+// memory for one message at a time. Reads and writes go on meanwhile. progress may be nil.
+func (s *Store) Check(progress func(CheckProgress)) (CheckReport, error) {
+	if progress == nil {
+		progress = func(CheckProgress) {}
+	}
+	c := &checker{progress: progress}
+	if err := c.run(s); err != nil {
+		return CheckReport{}, fmt.Errorf("check store %s: %w", s.dir, err)
+	}
+	return c.report, nil
+}
+
+type checker struct {
+	progress func(CheckProgress)
+	report   CheckReport
+	// look answers single look-ups; the others walk a table each. All are of one moment.
+	look, numbers, messages, dedupe, cursors *walker
+	next                                     uint64 // the next timeline number
+}
+
+func (c *checker) run(s *Store) error {
+	g, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer g.release()
+	if err := c.checkTables(s, g); err != nil {
+		return err
+	}
+	snapshot := g.db.NewSnapshot()
+	defer snapshot.Close()
+	for _, w := range []**walker{&c.look, &c.numbers, &c.messages, &c.dedupe, &c.cursors} {
+		if *w, err = newWalker(snapshot); err != nil {
+			return err
+		}
+		defer (*w).close()
+	}
+	for _, step := range []func() error{c.checkSingles, c.checkTimelines, c.checkHeads, c.checkReaders} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *checker) checkTables(s *Store, g *generation) error {
+	names, err := liveTables(g.db)
+	if err != nil {
+		return err
+	}
+	p := CheckProgress{Step: "tables", Total: uint64(len(names))}
+	c.report.Tables, c.report.TableBytes, err = verifyTables(s.fs, g.dir, names, func() {
+		p.Done++
+		c.progress(p)
+	})
+	if err != nil {
+		return err
+	}
+	return wrapPebble(g.db.CheckLevels(nil))
+}
+
+// checkSingles checks the three keys that stand alone, and that nothing lies
+// before, between or after the tables.
+func (c *checker) checkSingles() error {
+	w := c.numbers
+	for _, key := range [][]byte{keyFormat, keyApplied, keyNextNumber} {
+		if err := w.expect(key); err != nil {
+			return err
+		}
+		value, err := w.value()
+		if err != nil {
+			return err
+		}
+		switch key[0] {
+		case tableFormat:
+			if string(value) != "\x00\x00\x00\x01" {
+				return damaged(key, "is %x", value)
+			}
+		case tableApplied:
+			c.report.Applied, err = decodeApplied(value)
+		case tableNextNumber:
+			c.next, err = c.look.nextNumber()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if w.next() && w.iter.Key()[0] < tableHead {
+		return damaged(w.iter.Key(), "key has no place in the store")
+	}
+	if w.seek([]byte{tableEnd}) {
+		return damaged(w.iter.Key(), "key has no place in the store")
+	}
+	return w.err(nil)
+}
+
+// checkTimelines walks the timelines by number, and beside them the tables that
+// are ordered by number too.
+func (c *checker) checkTimelines() error {
+	c.messages.seek([]byte{tableMessage})
+	c.dedupe.seek([]byte{tableDedupe})
+	c.cursors.seek([]byte{tableCursor})
+	p := CheckProgress{Step: "timelines", Total: c.next - 1}
+	for ok := c.numbers.seek([]byte{tableNumber}); ok; ok = c.numbers.next() {
+		key := c.numbers.iter.Key()
+		number, rest, ok := splitNumber(key)
+		if !ok || len(rest) != 0 || number != c.report.Timelines+1 {
+			return damaged(key, "timeline number %d is expected here", c.report.Timelines+1)
+		}
+		id, err := c.numbers.value()
+		if err != nil {
+			return err
+		}
+		if err := c.checkTimeline(number, tidemark.TimelineID(id)); err != nil {
+			return err
+		}
+		c.report.Timelines++
+		p.Done++
+		c.progress(p)
+	}
+	if err := c.numbers.err(keyNextNumber); err != nil {
+		return err
+	}
+	if c.report.Timelines+1 != c.next {
+		return damaged(keyNextNumber, "is %d, with %d timelines", c.next, c.report.Timelines)
+	}
+	for table, w := range map[byte]*walker{tableMessage: c.messages, tableDedupe: c.dedupe, tableCursor: c.cursors} {
+		if err := w.endOf(table); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *checker) checkTimeline(number uint64, id tidemark.TimelineID) error {
+	h, found, err := c.look.head(id)
+	if err != nil {
+		return err
+	}
+	if !found || h.Number != number {
+		return damaged(appendNumberKey(nil, number), "timeline %q has no head with this number", id)
+	}
+	if err := c.checkMessages(&h); err != nil {
+		return err
+	}
+	if err := c.countDedupe(&h); err != nil {
+		return err
+	}
+	return c.checkCursors(&h)
+}
+
+// checkHeads counts the heads: each number has one of its own, so there are no
+// others if there are as many.
+func (c *checker) checkHeads() error {
+	count := uint64(0)
+	key := []byte{tableHead}
+	err := c.look.scan(key, key, func(key, record []byte) (bool, error) {
+		count++
+		_, err := decodeHead(key, record)
+		return true, err
+	})
+	if err == nil && count != c.report.Timelines {
+		err = damaged(keyNextNumber, "there are %d heads and %d timeline numbers", count, c.report.Timelines)
+	}
+	return err
+}
+
+// checkReaders counts the entries of the readers' indexes: each cursor has one of
+// its own, so there are no others if there are as many.
+func (c *checker) checkReaders() error {
+	key := []byte{tableReader}
+	p := CheckProgress{Step: "readers", Total: c.report.Cursors}
+	err := c.look.scan(key, key, func(key, value []byte) (bool, error) {
+		if _, _, ok := splitReaderKey(key); !ok || len(value) != 0 {
+			return false, damaged(key, "entry is malformed")
+		}
+		p.Done++
+		c.progress(p)
+		return true, nil
+	})
+	if err == nil && p.Done != c.report.Cursors {
+		err = damaged(key, "there are %d entries in the readers' indexes and %d cursors", p.Done, c.report.Cursors)
+	}
+	return err
+}

@@ -1,0 +1,83 @@
+// Package pebblestore keeps timelines in Pebble: messages, heads, cursors, the
+// dedupe index and the applied record, written in one kind of atomic batch.
+//
+// It promises that what it holds is an exact prefix of the batches that were
+// committed, with the applied record of the last of them inside, whatever
+// crashes; that a page shows one consistent view; and that damaged bytes are
+// named and refused. It knows neither Raft nor gRPC, and must import neither.
+// DESIGN.md says why it is built as it is.
+//
+// # Keys
+//
+// The first byte of a key is its table. Integers are big-endian, so that byte
+// order is numeric order. A timeline is known in keys by its number.
+//
+//	0x00                                  store format
+//	0x01                                  applied record
+//	0x02                                  next timeline number
+//	0x03  timeline id                     head record
+//	0x04  number u64  seq u64             message record
+//	0x05  number u64  message id          dedupe entry
+//	0x06  number u64  reader              cursor record
+//	0x07  length u8   reader  number u64  nothing: the timelines of a reader
+//	0x08  number u64                      timeline id
+//
+// Server times never run backwards within a timeline, so a time is found by
+// binary search over its messages, without keys of its own.
+//
+// # Records
+//
+// A record starts with its version, which is 1. Reading a higher one is
+// tidemark.ErrNewerFormat; any byte out of place is tidemark.ErrCorrupt.
+// "text" is a uvarint length and that many bytes.
+//
+// Store format:
+//
+//	format u32
+//
+// Next timeline number:
+//
+//	number u64, the one that the next timeline gets; the first is 1
+//
+// Applied record:
+//
+//	version u8  index u64  term u64  membership index u64  installed index u64
+//	membership text
+//
+// Head record:
+//
+//	version u8  number uvarint  first uvarint  last uvarint  bytes uvarint
+//	created time i64  last time i64  digest 16 bytes
+//
+// Message record; the timeline id and the SeqID are known from the key:
+//
+//	version u8
+//	flags u8            bit 0: a client time follows; the others must be 0. They are
+//	                    kept for redacted payloads, which will hold the payload's
+//	                    hash instead, and for inbox entries, which will hold a reference
+//	server time i64     at offset 2, where the binary search by time reads it
+//	digest 16 bytes     at offset 10
+//	client time i64     only with flag bit 0
+//	message id text
+//	sender text
+//	type text
+//	attributes          uvarint count, then for each: key text, value text
+//	payload text
+//
+// The content hash is not in the record: it follows from the fields, so it can be
+// recomputed as long as the payload, or once it is redacted the payload's hash, is there.
+//
+// Dedupe entry, kept as long as its message:
+//
+//	seq u64  the first 16 bytes of the content hash
+//
+// Cursor record:
+//
+//	version u8  delivered uvarint  read uvarint  updated time i64
+//
+// # Files
+//
+//	CURRENT              names the generation that is in force; see current.go
+//	generation-NNNNNN/   a Pebble database
+//	checkpoint-NNNNNN/   hard links that keep an open snapshot alive
+package pebblestore

@@ -1,0 +1,175 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"tidemark"
+)
+
+// generation is one Pebble database. A store has one in force; installing a
+// snapshot puts another in its place. Whoever reads holds it by readers, so that
+// it is closed only after them.
+type generation struct {
+	number uint64
+	dir    string
+	db     *pebble.DB
+
+	// last is the last commit, and durable the last one that is known to be on
+	// the disk, or nil. last never points to nil.
+	last, durable atomic.Pointer[commit]
+	// readers is added to only under Store.mu while the generation is in force.
+	readers sync.WaitGroup
+}
+
+// commit is what a batch left. Two may have one index but not one number, since
+// recovery rewrites the membership without a new entry.
+type commit struct {
+	applied tidemark.Applied
+	number  uint64
+}
+
+// createGeneration makes an empty database, complete and synced.
+func createGeneration(fsys vfs.FS, dir string, o *Options, e *events) error {
+	options := o.pebbleOptions(fsys, e)
+	options.ErrorIfNotExists, options.ErrorIfExists = false, true
+	db, err := pebble.Open(dir, options)
+	if err != nil {
+		return wrapPebble(fmt.Errorf("create database %s: %w", dir, err))
+	}
+	batch := db.NewBatch()
+	err = errors.Join(
+		batch.Set(keyFormat, binary.BigEndian.AppendUint32(nil, storeFormat), nil),
+		batch.Set(keyNextNumber, binary.BigEndian.AppendUint64(nil, 1), nil),
+		batch.Set(keyApplied, appendApplied(nil, &tidemark.Applied{}), nil),
+	)
+	if err == nil {
+		err = e.guard("create database", func() error { return batch.Commit(pebble.Sync) })
+	}
+	return wrapPebble(errors.Join(err, batch.Close(), db.Close()))
+}
+
+// openGeneration opens a database that must be there. What it held when it was
+// opened is durable.
+func openGeneration(fsys vfs.FS, dir string, number uint64, o *Options, e *events) (*generation, error) {
+	if err := refuseUnknown(fsys, dir); err != nil {
+		return nil, err
+	}
+	failures := e.backgroundErrors.Load()
+	db, err := pebble.Open(dir, o.pebbleOptions(fsys, e))
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	g := &generation{number: number, dir: dir, db: db}
+	applied, err := g.loadApplied()
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	g.last.Store(&commit{applied: applied})
+	if e.backgroundErrors.Load() == failures {
+		// Open replays the log into tables and waits until they are synced; with
+		// no failure on the way, all that was read is on the disk.
+		g.durable.Store(g.last.Load())
+	}
+	return g, nil
+}
+
+// refuseUnknown looks at the database without changing it.
+func refuseUnknown(fsys vfs.FS, dir string) error {
+	description, err := pebble.Peek(dir, fsys)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: directory %s is missing", tidemark.ErrCorrupt, dir)
+	}
+	if err != nil {
+		return openError(dir, err)
+	}
+	if description.FormatMajorVersion > pebble.FormatNewest {
+		return fmt.Errorf("%w: database %s has Pebble's format %d; this version of tidemark knows %d", tidemark.ErrNewerFormat, dir, description.FormatMajorVersion, pebble.FormatNewest)
+	}
+	if !description.Exists {
+		return fmt.Errorf("%w: directory %s holds no database: its manifest is missing", tidemark.ErrCorrupt, dir)
+	}
+	return nil
+}
+
+// openError is for a database that was complete once: a file that is missing is damage.
+func openError(dir string, err error) error {
+	err = fmt.Errorf("open database %s: %w", dir, err)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return fmt.Errorf("%w: %w", tidemark.ErrCorrupt, err)
+	}
+	return wrapPebble(err)
+}
+
+// loadApplied also checks the format.
+func (g *generation) loadApplied() (tidemark.Applied, error) {
+	format, err := g.get(keyFormat)
+	if err != nil {
+		return tidemark.Applied{}, err
+	}
+	if len(format) != 4 || binary.BigEndian.Uint32(format) == 0 {
+		return tidemark.Applied{}, damaged(keyFormat, "record in %s is malformed or missing", g.dir)
+	}
+	if f := binary.BigEndian.Uint32(format); f > storeFormat {
+		return tidemark.Applied{}, fmt.Errorf("%w: database %s has store format %d; this version of tidemark knows %d", tidemark.ErrNewerFormat, g.dir, f, storeFormat)
+	}
+	record, err := g.get(keyApplied)
+	if err != nil {
+		return tidemark.Applied{}, err
+	}
+	if record == nil {
+		return tidemark.Applied{}, damaged(keyApplied, "record is missing in %s", g.dir)
+	}
+	return decodeApplied(record)
+}
+
+// get returns a copy of a value, or nil if there is none.
+func (g *generation) get(key []byte) ([]byte, error) {
+	value, closer, err := g.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, wrapPebble(fmt.Errorf("read %s: %w", describeKey(key), err))
+	}
+	defer closer.Close()
+	return append([]byte{}, value...), nil
+}
+
+// sync makes durable what was committed before it was called.
+func (g *generation) sync(e *events) error {
+	last := g.last.Load()
+	if g.durable.Load() == last {
+		return nil
+	}
+	// One synced record in the log makes all records before it durable.
+	err := e.guard("sync store", func() error { return g.db.LogData(nil, pebble.Sync) })
+	if err != nil {
+		return wrapPebble(fmt.Errorf("sync store: %w", err))
+	}
+	g.raiseDurable(last)
+	return nil
+}
+
+func (g *generation) raiseDurable(to *commit) {
+	for {
+		known := g.durable.Load()
+		if known != nil && known.number >= to.number || g.durable.CompareAndSwap(known, to) {
+			return
+		}
+	}
+}
+
+func (g *generation) durableIndex() uint64 {
+	if durable := g.durable.Load(); durable != nil {
+		return durable.applied.Index
+	}
+	return 0
+}

@@ -1,0 +1,159 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"tidemark"
+)
+
+const (
+	flagClientTime byte = 1 << 0
+	knownFlags          = flagClientTime
+
+	serverTimeOffset = 2
+	digestOffset     = serverTimeOffset + 8
+	messageFixed     = digestOffset + 16
+)
+
+// messageRecordSize is the exact number of bytes that appendMessage appends.
+func messageRecordSize(m *tidemark.Message) int {
+	size := messageFixed
+	if m.ClientTime != tidemark.NoTime {
+		size += 8
+	}
+	size += textSize(len(m.ID)) + textSize(len(m.Sender)) + textSize(len(m.Type)) + textSize(len(m.Payload))
+	size += uvarintSize(uint64(len(m.Attributes)))
+	for i := range m.Attributes {
+		size += textSize(len(m.Attributes[i].Key)) + textSize(len(m.Attributes[i].Value))
+	}
+	return size
+}
+
+func textSize(n int) int { return uvarintSize(uint64(n)) + n }
+
+func uvarintSize(v uint64) int {
+	size := 1
+	for v >= 0x80 {
+		v >>= 7
+		size++
+	}
+	return size
+}
+
+// appendMessage encodes m; see the package comment.
+func appendMessage(b []byte, m *tidemark.Message) []byte {
+	var flags byte
+	if m.ClientTime != tidemark.NoTime {
+		flags |= flagClientTime
+	}
+	b = append(b, recordVersion, flags)
+	b = appendTime(b, m.ServerTime)
+	b = append(b, m.Digest[:]...)
+	if flags&flagClientTime != 0 {
+		b = appendTime(b, m.ClientTime)
+	}
+	b = appendText(b, m.ID)
+	b = appendText(b, m.Sender)
+	b = appendText(b, m.Type)
+	b = binary.AppendUvarint(b, uint64(len(m.Attributes)))
+	for i := range m.Attributes {
+		b = appendText(b, m.Attributes[i].Key)
+		b = appendText(b, m.Attributes[i].Value)
+	}
+	return appendText(b, m.Payload)
+}
+
+// decodeMessage returns the message of a record, as a copy. All its strings share
+// one allocation, and its payload has another.
+func decodeMessage(timeline tidemark.TimelineID, key, record []byte) (tidemark.Message, error) {
+	_, seq, ok := splitMessageKey(key)
+	if !ok {
+		return tidemark.Message{}, damaged(key, "key is malformed")
+	}
+	d := decoder{rest: record}
+	if err := d.version(key); err != nil {
+		return tidemark.Message{}, err
+	}
+	flags := d.u8()
+	if flags&^knownFlags != 0 {
+		return tidemark.Message{}, fmt.Errorf("%w: %s has flags %#02x; this version of tidemark knows %#02x", tidemark.ErrNewerFormat, describeKey(key), flags, knownFlags)
+	}
+	m := tidemark.Message{SeqID: seq, ServerTime: d.time(), Digest: d.digest()}
+	m.Timeline, m.ClientTime = timeline, tidemark.NoTime
+	if flags&flagClientTime != 0 {
+		m.ClientTime = d.time()
+		d.bad = d.bad || m.ClientTime == tidemark.NoTime
+	}
+	decodeTexts(&d, &m.Draft)
+	if payload := d.text(); len(payload) > 0 {
+		m.Payload = append([]byte(nil), payload...)
+	}
+	if err := d.finish(key); err != nil {
+		return tidemark.Message{}, err
+	}
+	return m, nil
+}
+
+// decodeTexts reads what stands between the fixed fields and the payload, in two
+// passes: the first finds where the texts end, so that the second can cut all of
+// them from one string.
+func decodeTexts(d *decoder, draft *tidemark.Draft) {
+	scan := *d
+	for range 3 {
+		scan.text()
+	}
+	count := scan.uvarint()
+	if count > uint64(len(scan.rest)) {
+		scan.bad = true
+	}
+	for i := uint64(0); i < count && !scan.bad; i++ {
+		scan.text()
+		scan.text()
+	}
+	if scan.bad {
+		d.bad = true
+		return
+	}
+	begin := d.rest
+	shared := string(begin[:len(begin)-len(scan.rest)])
+	text := func() string {
+		size := len(d.text())
+		end := len(begin) - len(d.rest)
+		return shared[end-size : end]
+	}
+	draft.ID, draft.Sender, draft.Type = tidemark.MessageID(text()), text(), text()
+	if count = d.uvarint(); count > 0 {
+		draft.Attributes = make(tidemark.Attributes, count)
+		for i := range draft.Attributes {
+			draft.Attributes[i] = tidemark.Attribute{Key: text(), Value: text()}
+		}
+	}
+}
+
+// messageServerTime reads only the server time of a record.
+func messageServerTime(key, record []byte) (tidemark.Time, error) {
+	d := decoder{rest: record}
+	if err := d.version(key); err != nil {
+		return 0, err
+	}
+	d.u8()
+	t := d.time()
+	if d.bad {
+		return 0, damaged(key, "record is malformed")
+	}
+	return t, nil
+}
+
+// messageDigest reads only the digest of a record.
+func messageDigest(key, record []byte) (tidemark.Digest, error) {
+	if _, err := messageServerTime(key, record); err != nil {
+		return tidemark.Digest{}, err
+	}
+	d := decoder{rest: record[digestOffset:]}
+	digest := d.digest()
+	if d.bad {
+		return tidemark.Digest{}, damaged(key, "record is malformed")
+	}
+	return digest, nil
+}

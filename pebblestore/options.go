@@ -1,0 +1,169 @@
+package pebblestore
+
+import (
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Options configure a Store. Start from DefaultOptions: zero is not a default,
+// except where it says so.
+type Options struct {
+	// FS is the file system of everything that the store keeps; nil is the disk,
+	// watched for slow operations.
+	FS vfs.FS
+	// Logger receives what an operator should know; nil discards it.
+	Logger *slog.Logger
+
+	// BlockCacheBytes bounds the uncompressed blocks of tables that stay in memory.
+	BlockCacheBytes int64
+	// MemTableBytes is how much is gathered in memory, and replayed after a
+	// crash, before it is written to a table.
+	MemTableBytes uint64
+	// BloomBitsPerKey sizes the filter that every table has; 0 is no filter.
+	BloomBitsPerKey int
+	// MaxOpenFiles bounds the tables that are open at once.
+	MaxOpenFiles int
+	// MaxCompactions bounds the compactions that run at once.
+	MaxCompactions int
+	// Compression is that of new tables. Old ones keep theirs until they are rewritten.
+	Compression Compression
+	// HeadCacheEntries bounds the heads that the writer remembers from batch to
+	// batch; 0 remembers none.
+	HeadCacheEntries int
+
+	// Fatal is called when the store cannot go on: a write to the log failed, or
+	// an invariant of Pebble is broken. It must not return. Nil logs the message
+	// and exits with status 1.
+	Fatal func(message string)
+	// OnDiskSlow is told of operations on the disk that take too long, while they
+	// do. It must not block; nil is not told. Only the disk (FS == nil) is watched.
+	OnDiskSlow func(path string, took time.Duration)
+	// OnBackgroundError is told when a flush or compaction fails. It will be tried
+	// again; until one succeeds, data stays in the log and in memory, and writes
+	// stop when that is full. It must not block; nil is not told.
+	OnBackgroundError func(error)
+}
+
+// Compression says how blocks of tables are compressed.
+type Compression uint8
+
+const (
+	// CompressionFast is for text and everything unknown: it costs little where it gains nothing.
+	CompressionFast Compression = iota
+	// CompressionNone is for payloads that are encrypted or compressed already.
+	CompressionNone
+	// CompressionBalanced compresses the lowest levels harder: less disk for more work.
+	CompressionBalanced
+)
+
+// diskSlowAfter is when an operation counts as slow. A write or sync on a sound
+// disk takes milliseconds, and a follower that hangs for heartbeats' time matters.
+const diskSlowAfter = 2 * time.Second
+
+// DefaultOptions returns options for a node with some gigabytes of memory that it
+// shares with its log and its clients.
+func DefaultOptions() Options {
+	return Options{
+		// Reads go to what was appended last, which is small; the rest of the
+		// cache holds the index and filter blocks that dedupe look-ups touch.
+		BlockCacheBytes: 256 << 20,
+		// Larger ones write fewer, larger tables, so that less is rewritten; this
+		// one replays in well under a second. There can be several at once, see
+		// memTableQueue.
+		MemTableBytes: 32 << 20,
+		// Every append looks its message id up, and nearly none is there. 10 bits
+		// a key answer 99 of 100 such look-ups in a table without reading a block.
+		BloomBitsPerKey: 10,
+		// A table has 4 to 128 MiB, so that all tables of some 100 GiB are open.
+		MaxOpenFiles: 4096,
+		// One more than the flush, so that two cores are not taken from the
+		// clients; Pebble starts it only when compaction falls behind.
+		MaxCompactions:   2,
+		Compression:      CompressionFast,
+		HeadCacheEntries: 64 << 10,
+	}
+}
+
+const (
+	// memTableQueue is how many memtables there may be before writes wait for a
+	// flush: enough for flushes that are slow for some seconds.
+	memTableQueue = 4
+	// walSyncBytes makes the kernel write the log out as it grows, without
+	// waiting. Sync then has little left to do, and does not hold up the syncs of
+	// the Raft log on the same disk.
+	walSyncBytes = 512 << 10
+	// l0CompactionThreshold is the number of overlapping runs of fresh tables at
+	// which they are merged: more of them cost look-ups, fewer cost rewrites.
+	l0CompactionThreshold = 4
+	// l0StopThreshold is the number at which writes wait. Filters keep look-ups
+	// cheap far beyond it, so it only bounds how far compaction may fall behind.
+	l0StopThreshold = 40
+	// baseLevelBytes is the size of the first level below the fresh tables. It is
+	// some flushes large, so that small stores have one level and large ones few.
+	baseLevelBytes = 256 << 20
+	// firstFileBytes is the size of fresh tables; each level below doubles it.
+	firstFileBytes = 4 << 20
+)
+
+func (o *Options) logger() *slog.Logger {
+	if o.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Logger
+}
+
+func (o *Options) fatal(message string) {
+	if o.Fatal != nil {
+		o.Fatal(message)
+	}
+	// Whoever set a Fatal that returns did not mean to go on with a broken store.
+	o.logger().Error("store cannot go on", "error", message)
+	os.Exit(1)
+}
+
+// pebbleOptions are the same for every generation, but for what a caller adds.
+func (o *Options) pebbleOptions(fsys vfs.FS, e *events) *pebble.Options {
+	options := &pebble.Options{
+		FS:                          fsys,
+		CacheSize:                   o.BlockCacheBytes,
+		MemTableSize:                o.MemTableBytes,
+		MemTableStopWritesThreshold: memTableQueue,
+		MaxOpenFiles:                o.MaxOpenFiles,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, o.MaxCompactions) },
+		L0CompactionThreshold:       l0CompactionThreshold,
+		L0StopWritesThreshold:       l0StopThreshold,
+		LBaseMaxBytes:               baseLevelBytes,
+		WALBytesPerSync:             walSyncBytes,
+		// Named, because the default is the oldest. The newest tells a torn tail
+		// of the log from damage before it.
+		FormatMajorVersion: pebble.FormatNewest,
+		Logger:             &pebbleLogger{events: e},
+		EventListener:      e.listener(),
+		// A generation that is opened must be there; only create makes one.
+		ErrorIfNotExists: true,
+	}
+	options.TargetFileSizes[0] = firstFileBytes
+	// Tables that were written with a filter keep it when new ones have none.
+	filter := bloom.FilterPolicy(max(1, o.BloomBitsPerKey))
+	options.Filters = map[string]pebble.FilterPolicy{filter.Name(): filter}
+	if o.BloomBitsPerKey > 0 {
+		// Levels below the first take this from it.
+		options.Levels[0].FilterPolicy = filter
+	}
+	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings {
+		switch o.Compression {
+		case CompressionNone:
+			return pebble.DBCompressionNone
+		case CompressionBalanced:
+			return pebble.DBCompressionBalanced
+		default:
+			return pebble.DBCompressionFastest
+		}
+	})
+	return options
+}
