@@ -2,7 +2,6 @@ package fsm
 
 import (
 	"fmt"
-	"strings"
 
 	"tidemark"
 )
@@ -65,13 +64,9 @@ func (t *transition) execute(d *tidemark.Draft, head *tidemark.Head, exists bool
 		return t.repeat(head.Number, v.duplicate)
 	}
 	if !exists {
-		// The store may keep the head for long: its id must not hold on to a whole entry.
-		*head = t.batch.CreateTimeline(tidemark.TimelineID(strings.Clone(string(d.Timeline))), t.time)
+		*head = t.batch.CreateTimeline(d.Timeline, t.time)
 	}
-	message := tidemark.Message{Draft: *d, SeqID: head.Last + 1, ServerTime: t.time}
-	if head.Last > 0 {
-		message.ServerTime = max(t.time, head.LastTime)
-	}
+	message := tidemark.Message{Draft: *d, SeqID: head.Last + 1, ServerTime: max(t.time, head.LastTime)}
 	message.Digest = tidemark.NextDigest(head.Digest, message.SeqID, message.ServerTime, d.ID, v.content)
 	t.batch.PutMessage(head.Number, &message, v.content)
 	head.Last = message.SeqID

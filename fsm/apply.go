@@ -33,7 +33,7 @@ func (m *Machine) ApplyBatch(entries []tidemark.Entry) [][]any {
 	for i := range entries {
 		e := &entries[i]
 		if i > 0 && e.Index <= entries[i-1].Index {
-			m.stop(cannotApply(e, "", fmt.Errorf("entry %d was handed over before it, which is a fault of the program", entries[i-1].Index)))
+			m.stop(cannotApply(e, "", fmt.Errorf("%w: entry %d was handed over before it", errFault, entries[i-1].Index)))
 		}
 		if !run.open {
 			run.begin()
@@ -42,7 +42,7 @@ func (m *Machine) ApplyBatch(entries []tidemark.Entry) [][]any {
 			continue
 		}
 		results[i] = run.apply(e)
-		if run.bytes >= maxBatchBytes {
+		if run.bytes >= m.batchBytes {
 			run.commit()
 		}
 	}

@@ -15,7 +15,8 @@ type entry struct {
 }
 
 // command is a decoded command. Exactly the field that kind names is set.
-// Payloads share memory with the encoded command.
+// Payloads share memory with the encoded command; names and texts do not, because
+// the store keeps those of timelines.
 type command struct {
 	kind   protowire.Number
 	append Append

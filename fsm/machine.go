@@ -17,10 +17,10 @@ import (
 type Options struct {
 	// Logger receives what an operator should know; nil discards it.
 	Logger *slog.Logger
-	// Fatal is called, at most once, when a committed entry cannot be applied. It
-	// must not return: a replica that went on would differ from the others. The
-	// error says which entry and what to do. Nil writes the error to Logger and to
-	// standard error, and exits with status 1.
+	// Fatal is called when a committed entry cannot be applied. It must not
+	// return: a replica that went on would differ from the others. The error says
+	// which entry and what to do. Nil writes it to Logger and to standard error,
+	// and exits with status 1.
 	Fatal func(error)
 }
 
@@ -38,6 +38,8 @@ type Machine struct {
 	// is written afterwards.
 	stopped error
 	scratch scratch
+	// batchBytes is maxBatchBytes, and less in tests.
+	batchBytes int
 }
 
 // scratch is memory that is used again from entry to entry.
@@ -48,7 +50,7 @@ type scratch struct {
 
 // New returns a machine that goes on from where the store is.
 func New(store *pebblestore.Store, o Options) *Machine {
-	m := &Machine{store: store, logger: o.Logger, fatal: o.Fatal}
+	m := &Machine{store: store, logger: o.Logger, fatal: o.Fatal, batchBytes: maxBatchBytes}
 	if m.logger == nil {
 		m.logger = slog.New(slog.DiscardHandler)
 	}
