@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -97,6 +98,11 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.MarkInterval, DefaultMarkInterval)
 	return o, nil
 }
+
+// logPath is the file or directory of the log.
+func (o Options) logPath() string { return filepath.Join(o.Dir, logName(o.Kind)) }
+
+func logName(k Kind) string { return "log." + string(k) }
 
 func setDefault[T int | time.Duration](v *T, d T) {
 	if *v <= 0 {
