@@ -69,8 +69,7 @@ func (t *Transport) serve(conn *Conn) {
 		var invalid *invalidRPCError
 		switch {
 		case errors.As(err, &invalid):
-			t.cfg.Logger.Error("a Raft message was refused", "peer", conn.Peer(), "error", err)
-			t.cfg.OnInvalid(conn.Peer(), err)
+			s.complain(err)
 		case !isIOError(err) && !errors.Is(err, raft.ErrTransportShutdown):
 			t.cfg.Logger.Warn("a Raft stream broke", "peer", conn.Peer(), "error", err)
 		}
@@ -78,8 +77,13 @@ func (t *Transport) serve(conn *Conn) {
 	}
 }
 
-// next serves one request. Any error ends the stream: after a message that is not
-// understood nobody knows where the next one starts.
+func (s *session) complain(err error) {
+	s.t.cfg.Logger.Error("a Raft message was refused", "peer", s.conn.Peer(), "error", err)
+	s.t.cfg.OnInvalid(s.conn.Peer(), err)
+}
+
+// next serves one request. Any error ends the stream: after a message that does
+// not decode nobody knows where the next one starts.
 func (s *session) next() error {
 	// Between messages a stream may rest as long as it likes; keepalive and the
 	// limit of connections per peer look after dead ones.
@@ -92,16 +96,19 @@ func (s *session) next() error {
 	if err != nil {
 		return err
 	}
-	if err := validate(command, s.conn.Peer()); err != nil {
-		return s.reject(err)
+	snapshot, isSnapshot := command.(*raft.InstallSnapshotRequest)
+	if err := s.admit(command); err != nil {
+		err = invalidRPC("%w", err)
+		s.complain(err)
+		if err := s.respond(raft.RPCResponse{Error: err}); err != nil || !isSnapshot {
+			return err
+		}
+		// Its body is on the way, and nobody wants it.
+		return io.EOF
 	}
 	respCh := make(chan raft.RPCResponse, 1)
 	rpc := raft.RPC{Command: command, RespChan: respCh}
-	snapshot, isSnapshot := command.(*raft.InstallSnapshotRequest)
 	if isSnapshot {
-		if err := s.t.cfg.AdmitSnapshot(snapshot.Size); err != nil {
-			return s.reject(fmt.Errorf("snapshot of %d bytes: %w", snapshot.Size, err))
-		}
 		rpc.Reader = io.LimitReader(stallReader{s}, snapshot.Size)
 	}
 	select {
@@ -144,13 +151,17 @@ func (s *session) readCommand(kind byte) (any, error) {
 	return command, nil
 }
 
-// reject answers a message that decoded but must not reach Raft, so that the
-// sender's log says why, and returns the error that ends the stream.
-func (s *session) reject(err error) error {
-	invalid := invalidRPC("%w", err)
-	// The answer is a courtesy: the stream ends either way.
-	_ = s.respond(raft.RPCResponse{Error: invalid})
-	return invalid
+// admit decides whether a decoded message reaches Raft. The sender is told why not.
+func (s *session) admit(command any) error {
+	if err := validate(command, s.conn.Peer()); err != nil {
+		return err
+	}
+	if snapshot, ok := command.(*raft.InstallSnapshotRequest); ok {
+		if err := s.t.cfg.AdmitSnapshot(snapshot.Size); err != nil {
+			return fmt.Errorf("snapshot of %d bytes: %w", snapshot.Size, err)
+		}
+	}
+	return nil
 }
 
 // respond writes the error, then the response, as raft.NetworkTransport reads them.
