@@ -107,7 +107,7 @@ func (m *walMeta) Load(dir string) (types.PersistentState, error) {
 // else: the library logs it on a goroutine of its own, and goes on.
 func walLogger(logger *slog.Logger, failed func(error)) hclog.Logger {
 	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard, Level: hclog.Off})
-	l.RegisterSink(walSink{logger, failed})
+	l.RegisterSink(&walSink{logger, failed})
 	return l
 }
 
@@ -116,7 +116,7 @@ type walSink struct {
 	failed func(error)
 }
 
-func (s walSink) Accept(_ string, level hclog.Level, msg string, args ...any) {
+func (s *walSink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	switch {
 	case level < hclog.Warn:
 	case msg == "rotate error":
