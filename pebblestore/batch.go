@@ -49,8 +49,6 @@ type recordKey struct {
 	seq    tidemark.SeqID
 }
 
-type place = DedupeEntry
-
 type cursorChange struct {
 	cursor tidemark.Cursor
 	// indexed says that the reader's index has the timeline already.
