@@ -4,14 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
-	"tidemark"
-)
+	"github.com/hashicorp/raft"
 
-// LogStoreKind names a log store: "wal" or "boltdb".
-type LogStoreKind = string
+	"tidemark"
+	"tidemark/raftnode/logstore"
+	"tidemark/raftnode/peer"
+)
 
 // StateMachine is what the log of the cluster is applied to. It is the snapshot
 // too: what it says in Applied is what a restart goes on from.
@@ -50,8 +52,11 @@ type Config struct {
 	// NodeID names this node for all time. It is written into the data directory,
 	// which then refuses any other.
 	NodeID string
-	// DataDir holds NODE, LOCK and raft/. It is created if it is missing.
+	// DataDir holds NODE, LOCK, PEERS and raft/. It is created if it is missing.
 	DataDir string
+	// Directory is DataDir, if the caller has claimed it already: it must, if it
+	// opens anything else in it before Open. Open claims DataDir itself if nil.
+	Directory *Directory
 
 	// RaftListen is the address that this node listens on for its peers, and
 	// RaftAdvertise (RaftListen if empty) the one that they reach it by.
@@ -62,9 +67,14 @@ type Config struct {
 	// It forms a cluster if the node has no state yet, and is ignored otherwise.
 	// With no state and no InitialCluster the node waits to be added by AddMember.
 	InitialCluster map[string]string
+	// TLS wraps the connections between nodes; nil means plain TCP. Listener and
+	// DialContext, if set, are used in place of RaftListen and a net.Dialer.
+	TLS         peer.TLS
+	Listener    net.Listener
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// LogStore chooses where the log is kept; a data directory keeps its kind.
-	LogStore LogStoreKind
+	LogStore logstore.Kind
 
 	// Machine is the state machine that belongs to DataDir. The node never closes it.
 	Machine StateMachine
@@ -95,6 +105,9 @@ type Config struct {
 	PromoteMaxLag uint64
 	// PeerTimeout bounds one question to a peer.
 	PeerTimeout time.Duration
+	// ProbeInterval is how often the node asks itself how fresh its data is. It is
+	// the resolution of Staleness.
+	ProbeInterval time.Duration
 
 	// Logger is slog.Default() if nil.
 	Logger *slog.Logger
@@ -108,7 +121,7 @@ type Config struct {
 // DefaultConfig returns the numbers of a node, each with its reason.
 func DefaultConfig() Config {
 	return Config{
-		LogStore: "wal",
+		LogStore: logstore.WAL,
 		// Heartbeats wait behind fsyncs of the log, because the fast path past
 		// them is unsafe (hashicorp/raft #695). Two seconds is longer than the
 		// pauses of an ordinary disk, and what a failover costs.
@@ -130,8 +143,12 @@ func DefaultConfig() Config {
 		// Half a second of work at full speed: more waiting is not more throughput.
 		MaxQueuedBytes:    64 << 20,
 		MaxQueuedCommands: 64 << 10,
-		PromoteMaxLag:     1024,
-		PeerTimeout:       2 * time.Second,
+		// A member this close has caught up before the change is committed.
+		PromoteMaxLag: 1024,
+		// A peer that does not answer in an election timeout counts as gone.
+		PeerTimeout: 2 * time.Second,
+		// Five small questions a second cost nothing to speak of.
+		ProbeInterval: 200 * time.Millisecond,
 	}
 }
 
@@ -142,7 +159,7 @@ func (c *Config) check() error {
 		return tidemark.Invalid("node-id", "must not be empty")
 	case c.DataDir == "":
 		return tidemark.Invalid("data-dir", "must not be empty")
-	case c.RaftListen == "":
+	case c.RaftListen == "" && c.Listener == nil:
 		return tidemark.Invalid("raft-listen", "must not be empty")
 	case c.Machine == nil || c.EncodeEntry == nil || len(c.Noop) == 0:
 		return fmt.Errorf("raftnode: Config needs Machine, EncodeEntry and Noop")
@@ -153,8 +170,14 @@ func (c *Config) check() error {
 	case c.MaxQueuedCommands < 1:
 		return tidemark.Invalid("max-queued-commands", "is %d; must be at least 1", c.MaxQueuedCommands)
 	}
+	if c.RaftListen == "" {
+		c.RaftListen = c.Listener.Addr().String()
+	}
 	if c.RaftAdvertise == "" {
 		c.RaftAdvertise = c.RaftListen
+	}
+	if err := c.checkTimes(); err != nil {
+		return err
 	}
 	if len(c.InitialCluster) > 0 {
 		addr, ok := c.InitialCluster[c.NodeID]
@@ -182,4 +205,48 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+func (c *Config) checkTimes() error {
+	for name, d := range map[string]time.Duration{
+		"heartbeat-timeout": c.HeartbeatTimeout, "election-timeout": c.ElectionTimeout, "leader-lease-timeout": c.LeaderLeaseTimeout,
+		"commit-timeout": c.CommitTimeout, "snapshot-interval": c.SnapshotInterval, "peer-timeout": c.PeerTimeout, "probe-interval": c.ProbeInterval,
+	} {
+		if d < 5*time.Millisecond {
+			return tidemark.Invalid(name, "is %s; must be at least 5ms", d)
+		}
+	}
+	if c.LeaderLeaseTimeout > c.HeartbeatTimeout || c.ElectionTimeout < c.HeartbeatTimeout {
+		return tidemark.Invalid("heartbeat-timeout", "is %s; must be at least the leader lease timeout, %s, and at most the election timeout, %s",
+			c.HeartbeatTimeout, c.LeaderLeaseTimeout, c.ElectionTimeout)
+	}
+	return nil
+}
+
+// raftConfig is what hashicorp/raft is told.
+func (c *Config) raftConfig(notify chan<- bool) *raft.Config {
+	rc := raft.DefaultConfig()
+	rc.LocalID = raft.ServerID(c.NodeID)
+	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout
+	rc.CommitTimeout = c.CommitTimeout
+	// 32 entries of the largest size are 16 MiB: one message that a slow link
+	// carries within the transport's timeout. Entries are coalesced already.
+	rc.MaxAppendEntries = 32
+	// The proposer batches by itself, and with true a shutdown leaves futures hanging.
+	rc.BatchApplyCh = false
+	// A removed node stops voting but goes on to answer; it is stopped by its operator.
+	rc.ShutdownOnRemove = false
+	// retention decides what is kept, through the log store; see there.
+	rc.TrailingLogs = 64
+	// A snapshot costs one synced write, so any new entry is worth one.
+	rc.SnapshotThreshold = 1
+	rc.SnapshotInterval = c.SnapshotInterval
+	rc.NotifyCh = notify
+	rc.Logger = newRaftLogger(c.Logger)
+	// The state machine is the snapshot, and is there when the node starts.
+	rc.NoSnapshotRestoreOnStart = true
+	// It loses the membership on a restart.
+	rc.RestoreCommittedLogs = false
+	rc.NoLegacyTelemetry = true
+	return rc
 }

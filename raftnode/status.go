@@ -1,6 +1,15 @@
 package raftnode
 
-import "time"
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"tidemark"
+)
 
 // Leader says who leads.
 type Leader struct {
@@ -49,4 +58,90 @@ type Status struct {
 type Peer struct {
 	ID, Address string
 	NonVoter    bool
+}
+
+// role is what Status and Info call Raft's state.
+func (n *Node) role() string {
+	if state := n.raft.State(); state != raft.Shutdown {
+		return strings.ToLower(state.String())
+	}
+	return "stopped"
+}
+
+// Ready is nil if the node can serve: it knows a leader, and it has caught up, once
+// since it started, with all that was committed then. The error wraps
+// tidemark.ErrStopping, ErrNoLeader or ErrNotCaughtUp.
+func (n *Node) Ready() error {
+	if n.stopping.Load() {
+		return tidemark.ErrStopping
+	}
+	if err := n.notMember(); err != nil {
+		return err
+	}
+	if _, id := n.raft.LeaderWithID(); id == "" {
+		return tidemark.ErrNoLeader
+	}
+	if n.fresh.at.Load() == nil {
+		return tidemark.ErrNotCaughtUp
+	}
+	return nil
+}
+
+// Status reports how the node is, and asks the other members. It returns within
+// Config.PeerTimeout or when ctx ends; members that have not answered then are
+// not reachable.
+func (n *Node) Status(ctx context.Context) Status {
+	leader, _ := n.Leader()
+	s := Status{
+		NodeID: n.cfg.NodeID, Version: n.cfg.Version, Role: n.role(), Leader: leader,
+		Term: n.raft.CurrentTerm(), CommitIndex: n.raft.CommitIndex(), AppliedIndex: n.machine.Applied().Index,
+		FirstLogIndex: n.logs.FirstIndex(), LastLogIndex: n.raft.LastIndex(), SnapshotIndex: n.machine.DurableIndex(),
+		StartedAt: n.started, NotServing: n.Ready(), LogStore: string(n.cfg.LogStore),
+	}
+	c := n.members.configuration()
+	infos := n.survey(ctx, c)
+	for _, server := range c.Servers {
+		m := Member{
+			ID: string(server.ID), RaftAddress: string(server.Address),
+			Voter: server.Suffrage == raft.Voter, Leader: string(server.ID) == leader.ID,
+		}
+		if m.ID == n.cfg.NodeID {
+			m.Reachable, m.ClientAddress, m.HTTPAddress, m.Version = true, n.cfg.ClientAddress, n.cfg.HTTPAddress, n.cfg.Version
+			m.AppliedIndex, m.LastLogIndex = s.AppliedIndex, s.LastLogIndex
+		} else if info, ok := infos[m.ID]; ok {
+			m.Reachable, m.ClientAddress, m.HTTPAddress, m.Version = true, info.ClientAddress, info.HTTPAddress, info.Version
+			m.AppliedIndex, m.LastLogIndex = info.AppliedIndex, info.LastIndex
+		}
+		if m.Reachable && s.CommitIndex > m.AppliedIndex {
+			m.Lag = s.CommitIndex - m.AppliedIndex
+		}
+		s.Members = append(s.Members, m)
+	}
+	return s
+}
+
+// checkPeers refuses a membership that no cluster can have.
+func checkPeers(peers []Peer) (c raft.Configuration, err error) {
+	ids, addresses, votes := map[string]bool{}, map[string]bool{}, 0
+	for _, p := range peers {
+		switch {
+		case p.ID == "" || p.Address == "":
+			return c, tidemark.Invalid("peers", "has an empty id or address")
+		case ids[p.ID]:
+			return c, tidemark.Invalid("peers", "names %s twice", p.ID)
+		case addresses[p.Address]:
+			return c, tidemark.Invalid("peers", "gives the address %s twice", p.Address)
+		}
+		ids[p.ID], addresses[p.Address] = true, true
+		suffrage := raft.Nonvoter
+		if !p.NonVoter {
+			suffrage = raft.Voter
+			votes++
+		}
+		c.Servers = append(c.Servers, raft.Server{Suffrage: suffrage, ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Address)})
+	}
+	if votes == 0 {
+		return c, errors.Join(tidemark.ErrMembershipUnsafe, tidemark.Invalid("peers", "names no voter"))
+	}
+	return c, nil
 }

@@ -1,0 +1,152 @@
+package raftnode
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"tidemark"
+)
+
+// memberView is what this node knows of who is a member.
+type memberView struct {
+	raft atomic.Pointer[raft.Raft]
+	// doubts has a token when a stranger was refused.
+	doubts chan struct{}
+
+	mu sync.Mutex
+	// applied is the configuration that the state machine holds.
+	applied raft.Configuration
+	// learned holds members that others told of. A node that was away while the
+	// cluster changed must let them in, or a leader that it does not know yet could
+	// never tell it.
+	learned map[string]bool
+}
+
+func newMemberView(a tidemark.Applied) (*memberView, error) {
+	v := &memberView{doubts: make(chan struct{}, 1)}
+	if a.Index > 0 {
+		c, err := decodeMembership(a.Membership)
+		if err != nil {
+			return nil, err
+		}
+		v.applied = c
+	}
+	return v, nil
+}
+
+// follow makes Raft's newest configuration, committed or not, the one that counts.
+func (v *memberView) follow(r *raft.Raft) { v.raft.Store(r) }
+
+// configuration returns the newest configuration that this node has.
+func (v *memberView) configuration() raft.Configuration {
+	if r := v.raft.Load(); r != nil {
+		return r.GetConfiguration().Configuration()
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.applied
+}
+
+// contains says whether a node may connect: a member, or anybody while this node
+// belongs to no cluster.
+func (v *memberView) contains(id string) bool {
+	c := v.configuration()
+	if len(c.Servers) == 0 {
+		return true
+	}
+	if _, ok := findServer(c, id); ok {
+		return true
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.learned[id]
+}
+
+// doubt has learn ask the members whether there are new ones.
+func (v *memberView) doubt() {
+	select {
+	case v.doubts <- struct{}{}:
+	default:
+	}
+}
+
+// learnEvery bounds how often strangers can make this node ask its peers.
+const learnEvery = time.Second
+
+// learn asks the members for theirs when a stranger was refused.
+func (v *memberView) learn(n *Node) func() {
+	return func() {
+		for {
+			select {
+			case <-v.doubts:
+			case <-n.ctx.Done():
+				return
+			}
+			learned := map[string]bool{}
+			for _, info := range n.survey(n.ctx, v.configuration()) {
+				for _, m := range info.Members {
+					learned[m.ID] = true
+				}
+			}
+			v.mu.Lock()
+			v.learned = learned
+			v.mu.Unlock()
+			select {
+			case <-time.After(learnEvery):
+			case <-n.ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// replace records the configuration that was applied, and returns who left.
+func (v *memberView) replace(c raft.Configuration) (left []string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.applied.Servers {
+		if _, ok := findServer(c, string(s.ID)); !ok {
+			left = append(left, string(s.ID))
+			delete(v.learned, string(s.ID))
+		}
+	}
+	v.applied = c
+	return left
+}
+
+// membershipApplied forgets the members that left: their ids are free for new
+// nodes. It runs on every node, when the change is applied.
+func (n *Node) membershipApplied(c raft.Configuration) {
+	for _, id := range n.members.replace(c) {
+		if id == n.cfg.NodeID {
+			n.logger.Warn("this node was removed from the cluster: stop it, and empty its data directory before it joins again")
+			continue
+		}
+		if err := n.registry.Forget(id); err != nil {
+			n.logger.Error("cannot forget a removed member; a node that takes its id will be refused here", "peer", id, "error", err)
+		}
+		n.clients.Remove(id)
+		n.mux.Disconnect(id)
+		n.logger.Info("member removed", "peer", id)
+	}
+	n.leader.kick()
+}
+
+// bootstrapVersion is what Raft's own bootstrap writes: one configuration at index 1 of term 1.
+const bootstrapIndex, bootstrapTerm = 1, 1
+
+// errNotInCluster is why a node that no configuration names cannot serve.
+func (n *Node) notMember() error {
+	c := n.members.configuration()
+	if len(c.Servers) == 0 {
+		return fmt.Errorf("%w: this node waits to be added to a cluster", tidemark.ErrNoLeader)
+	}
+	if _, ok := findServer(c, n.cfg.NodeID); !ok {
+		return fmt.Errorf("%w: this node is not a member of the cluster any more", tidemark.ErrNoLeader)
+	}
+	return nil
+}
