@@ -157,7 +157,7 @@ func understand(endpoint string, err error) *failure {
 	}
 	metadata := info.GetMetadata()
 	f.leader = metadata[metadataLeader]
-	word, verdict := wordOf(st.Code(), info.GetReason(), st.Message(), metadata)
+	verdict, word := wordOf(st.Code(), info.GetReason(), st.Message(), metadata)
 	if violation != nil && word == tidemark.ErrInvalid {
 		word = &tidemark.InvalidError{Field: violation.GetField(), Rule: violation.GetDescription()}
 	}
@@ -169,7 +169,7 @@ func understand(endpoint string, err error) *failure {
 // understandItem translates the error of one item of a call that has many.
 func understandItem(endpoint string, e *pb.Error) *failure {
 	code := codes.Code(e.GetCode())
-	word, verdict := wordOf(code, e.GetReason(), e.GetMessage(), e.GetMetadata())
+	verdict, word := wordOf(code, e.GetReason(), e.GetMessage(), e.GetMetadata())
 	st := status.New(code, e.GetMessage())
 	return &failure{verdict: verdict, code: code, err: &statusError{endpoint: endpoint, status: st, word: word}}
 }
@@ -186,7 +186,7 @@ const (
 
 // wordOf finds the error of package tidemark that a status stands for, or nil if
 // none does, and what it says about the outcome.
-func wordOf(code codes.Code, reason, message string, metadata map[string]string) (error, verdict) {
+func wordOf(code codes.Code, reason, message string, metadata map[string]string) (verdict, error) {
 	known, ok := reasons[reason]
 	if !ok {
 		return wordOfCode(code, message)
@@ -194,41 +194,41 @@ func wordOf(code codes.Code, reason, message string, metadata map[string]string)
 	switch reason {
 	case "INVALID_ARGUMENT":
 		if field := metadata[metadataField]; field != "" {
-			return &tidemark.InvalidError{Field: field, Rule: metadata[metadataRule]}, known.verdict
+			return known.verdict, &tidemark.InvalidError{Field: field, Rule: metadata[metadataRule]}
 		}
 	case "SEQUENCE_CONFLICT":
 		expected, err1 := strconv.ParseUint(metadata[metadataExpected], 10, 64)
 		last, err2 := strconv.ParseUint(metadata[metadataLast], 10, 64)
 		if err1 == nil && err2 == nil {
-			return &tidemark.SequenceConflictError{Expected: tidemark.SeqID(expected), Last: tidemark.SeqID(last)}, known.verdict
+			return known.verdict, &tidemark.SequenceConflictError{Expected: tidemark.SeqID(expected), Last: tidemark.SeqID(last)}
 		}
 	}
-	return known.err, known.verdict
+	return known.verdict, known.err
 }
 
 // wordOfCode is for a status without a reason that is known here: it comes from
 // gRPC itself, from something between client and node, or from a newer node.
-func wordOfCode(code codes.Code, message string) (error, verdict) {
+func wordOfCode(code codes.Code, message string) (verdict, error) {
 	switch code {
 	case codes.InvalidArgument, codes.OutOfRange:
-		return tidemark.ErrInvalid, final
+		return final, tidemark.ErrInvalid
 	case codes.Unimplemented, codes.Unauthenticated, codes.PermissionDenied,
 		codes.NotFound, codes.AlreadyExists, codes.FailedPrecondition:
-		return nil, final
+		return final, nil
 	case codes.ResourceExhausted:
 		// gRPC says so for a message beyond its limit, which no retry mends.
 		if strings.Contains(message, "larger than max") {
-			return nil, final
+			return final, nil
 		}
-		return nil, unknown
+		return unknown, nil
 	case codes.Internal:
 		// Made on this side, before anything was sent: text that is not UTF-8.
 		if strings.HasPrefix(message, "grpc: error while marshaling") {
-			return tidemark.ErrInvalid, final
+			return final, tidemark.ErrInvalid
 		}
-		return nil, unknown
+		return unknown, nil
 	default:
-		return nil, unknown
+		return unknown, nil
 	}
 }
 
