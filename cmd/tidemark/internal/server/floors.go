@@ -1,0 +1,149 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tidemark"
+	"tidemark/fsm"
+	"tidemark/pebblestore"
+	"tidemark/raftnode"
+	"tidemark/raftnode/logstore"
+	"tidemark/rpc"
+)
+
+// floors are the open parts of a node, each standing on the one before it.
+type floors struct {
+	directory *raftnode.Directory
+	store     *pebblestore.Store
+	machine   *fsm.Machine
+	node      *raftnode.Node
+	api       *rpc.Server
+	listener  net.Listener
+	metrics   *prometheus.Registry
+}
+
+// open opens the floors from the ground up, or none. The client port comes first,
+// so that a port in use is found before any file is touched.
+func (s *server) open() (f *floors, err error) {
+	f = &floors{metrics: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.abandon())
+		}
+	}()
+	if f.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+		return f, fmt.Errorf("--listen %s: %w", s.cfg.Listen, err)
+	}
+	if f.directory, err = raftnode.Claim(s.cfg.DataDir, s.cfg.NodeID, logstore.Kind(s.cfg.LogStore)); err != nil {
+		return f, err
+	}
+	options := pebblestore.DefaultOptions()
+	options.Logger = s.logger.With("floor", "pebblestore")
+	options.Fatal = func(message string) { s.fatal(storeError(message)) }
+	if f.store, err = pebblestore.Open(storeDir(s.cfg.DataDir), options); err != nil {
+		return f, err
+	}
+	f.machine = fsm.New(f.store, fsm.Options{Logger: s.logger.With("floor", "fsm"), Fatal: s.fatal})
+	if f.node, err = raftnode.Open(s.nodeConfig(f)); err != nil {
+		return f, err
+	}
+	if f.api, err = rpc.New(s.apiOptions(f)); err != nil {
+		return f, err
+	}
+	f.metrics.MustRegister(&storeCollector{f.store})
+	s.logger.Info("serving", "client", s.cfg.Listen, "raft", s.cfg.RaftListen, "applied", f.machine.Applied().Index)
+	return f, nil
+}
+
+func storeDir(dataDir string) string { return filepath.Join(dataDir, "store") }
+
+func (s *server) nodeConfig(f *floors) raftnode.Config {
+	cfg := raftnode.DefaultConfig()
+	cfg.NodeID = s.cfg.NodeID
+	cfg.DataDir = s.cfg.DataDir
+	cfg.RaftListen, cfg.RaftAdvertise = s.cfg.RaftListen, s.cfg.RaftAdvertise
+	cfg.ClientAddress, cfg.HTTPAddress, cfg.Version = s.cfg.Advertise, s.cfg.HTTPListen, s.cfg.Version
+	cfg.InitialCluster = s.cfg.InitialCluster
+	cfg.Directory = f.directory
+	cfg.LogStore = logstore.Kind(s.cfg.LogStore)
+	cfg.Machine = f.machine
+	cfg.EncodeEntry = fsm.EncodeEntry
+	cfg.Noop = fsm.Noop{}.Encode()
+	cfg.Logger = s.logger.With("floor", "raftnode")
+	cfg.Fatal = s.fatal
+	cfg.Metrics = raftnode.NewMetrics(f.metrics)
+	return cfg
+}
+
+func (s *server) apiOptions(f *floors) rpc.Options {
+	return rpc.Options{
+		NodeID:       s.cfg.NodeID,
+		Node:         rpc.FromRaft(f.node),
+		Store:        apiStore{f.store},
+		OpenSnapshot: f.machine.OpenSnapshot,
+		Logger:       s.logger.With("floor", "rpc"),
+		Registerer:   f.metrics,
+		HandOver:     f.handOver,
+		Disk:         s.disk.usage,
+		StoreFormat:  pebblestore.FormatVersion,
+	}
+}
+
+// handOver gives leadership away, if this node has it and another can take it.
+func (f *floors) handOver(ctx context.Context) error {
+	if !f.node.IsLeader() {
+		return nil
+	}
+	_, err := f.node.TransferLeadership(ctx, "")
+	return err
+}
+
+// serve takes calls until close. An error means that the port is gone.
+func (f *floors) serve() error { return f.api.Serve(f.listener) }
+
+// close closes the floors from the top down: no new calls, leadership handed over,
+// calls under way finished, Raft stopped, and the store synced and closed.
+func (f *floors) close(ctx context.Context) error {
+	return errors.Join(f.api.Shutdown(ctx), f.node.Shutdown(ctx), f.store.Close(), f.directory.Close())
+}
+
+// abandon closes what a failed open has opened.
+func (f *floors) abandon() error {
+	ctx := context.Background()
+	var errs []error
+	if f.api != nil {
+		errs = append(errs, f.api.Shutdown(ctx))
+	}
+	if f.node != nil {
+		errs = append(errs, f.node.Shutdown(ctx))
+	}
+	if f.store != nil {
+		errs = append(errs, f.store.Close())
+	}
+	if f.directory != nil {
+		errs = append(errs, f.directory.Close())
+	}
+	if f.listener != nil {
+		if err := f.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// storeError makes an error of the message with which Pebble gives up. It does not
+// say what kind of error it is but in words.
+func storeError(message string) error {
+	if strings.Contains(message, syscall.ENOSPC.Error()) {
+		return fmt.Errorf("%w: store: %s", tidemark.ErrDiskFull, message)
+	}
+	return fmt.Errorf("store: %s", message)
+}
