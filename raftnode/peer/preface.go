@@ -86,7 +86,7 @@ func readPreface(r io.Reader, fields int) (tag byte, values []string, err error)
 	}
 	body := make([]byte, size)
 	if _, err := io.ReadFull(r, body); err != nil {
-		return 0, nil, err
+		return 0, nil, unexpectedEOF(err)
 	}
 	// A newer version may have changed the body, so only its length was trusted.
 	if header[4] > prefaceVersion {

@@ -48,6 +48,7 @@ func TestPrefaceErrors(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
 		"empty":             {"", "EOF"},
 		"cut in the header": {ok[:5], "unexpected EOF"},
+		"cut at the body":   {ok[:8], "unexpected EOF"},
 		"cut in the body":   {ok[:12], "unexpected EOF"},
 		"other protocol":    {"GET / HTTP/1.1\r\n", errNotPreface.Error()},
 		"version zero":      {"TMRP\x00\x01\x00\x00", errNotPreface.Error()},
