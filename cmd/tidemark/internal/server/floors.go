@@ -77,7 +77,7 @@ func (s *server) nodeConfig(f *floors) raftnode.Config {
 	cfg.Machine = f.machine
 	cfg.EncodeEntry = fsm.EncodeEntry
 	cfg.Noop = fsm.Noop{}.Encode()
-	cfg.Logger = s.logger.With("floor", "raftnode")
+	cfg.Logger = s.base.With("floor", "raftnode")
 	cfg.Fatal = s.fatal
 	cfg.Metrics = raftnode.NewMetrics(f.metrics)
 	return cfg
@@ -91,19 +91,27 @@ func (s *server) apiOptions(f *floors) rpc.Options {
 		OpenSnapshot: f.machine.OpenSnapshot,
 		Logger:       s.logger.With("floor", "rpc"),
 		Registerer:   f.metrics,
-		HandOver:     f.handOver,
+		HandOver:     s.handOver(f),
 		Disk:         s.disk.usage,
 		StoreFormat:  pebblestore.FormatVersion,
 	}
 }
 
-// handOver gives leadership away, if this node has it and another can take it.
-func (f *floors) handOver(ctx context.Context) error {
-	if !f.node.IsLeader() {
+// handOver gives leadership away, if this node has it. Where nobody can take it, as
+// when all nodes are stopped at once, that is not this node's failure.
+func (s *server) handOver(f *floors) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if !f.node.IsLeader() {
+			return nil
+		}
+		next, err := f.node.TransferLeadership(ctx, "")
+		if err != nil {
+			s.logger.Warn("leadership was not handed over; the others elect a leader by themselves", "error", err)
+			return nil
+		}
+		s.logger.Info("handed leadership over", "leader", next)
 		return nil
 	}
-	_, err := f.node.TransferLeadership(ctx, "")
-	return err
 }
 
 // serve takes calls until close. An error means that the port is gone.

@@ -87,20 +87,3 @@ func (s *server) joinStep(ctx context.Context, cluster *client.Cluster, f *floor
 	s.logger.Info("was added as a member without a vote; catching up")
 	return false, nil
 }
-
-// logLeaders says who leads whenever that changes.
-func (s *server) logLeaders(ctx context.Context, f *floors) {
-	for {
-		changed := f.node.LeaderChanged()
-		if leader, ok := f.node.Leader(); ok {
-			s.logger.Info("leader", "leader", leader.ID, "term", leader.Term, "self", f.node.IsLeader())
-		} else {
-			s.logger.Warn("no leader")
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		}
-	}
-}

@@ -129,7 +129,7 @@ func Recover(dataDir string, peers []raftnode.Peer, logger *slog.Logger) (_ Reco
 		return Recovered{}, err
 	}
 	defer func() { err = errors.Join(err, directory.Close()) }()
-	s := &server{cfg: Config{NodeID: owner.NodeID, DataDir: dataDir, LogStore: owner.LogStore}, logger: logger}
+	s := &server{cfg: Config{NodeID: owner.NodeID, DataDir: dataDir, LogStore: owner.LogStore}, logger: logger, base: logger}
 	for _, peer := range peers {
 		if peer.ID == owner.NodeID {
 			s.cfg.RaftListen, s.cfg.RaftAdvertise = peer.Address, peer.Address

@@ -25,9 +25,10 @@ import (
 
 // server is a node over the life of its process.
 type server struct {
-	cfg    Config
-	logger *slog.Logger
-	disk   *disk
+	cfg Config
+	// logger names this node; base does not, for a floor that does so itself.
+	logger, base *slog.Logger
+	disk         *disk
 
 	mu sync.Mutex
 	// floors is nil while the node does not serve, and reason then says why.
@@ -43,7 +44,8 @@ func Run(ctx context.Context, cfg Config, logger *slog.Logger) error {
 	}
 	s := &server{
 		cfg:    cfg,
-		logger: logger.With("node", cfg.NodeID),
+		logger: logger.With("node_id", cfg.NodeID),
+		base:   logger,
 		disk:   newDisk(cfg.DataDir, cfg.DiskReserve),
 		reason: errors.New("starting"),
 	}
@@ -115,7 +117,6 @@ func (s *server) serve(ctx context.Context) (full bool, err error) {
 	defer stop()
 	var background sync.WaitGroup
 	background.Go(func() { s.join(stopping, f) })
-	background.Go(func() { s.logLeaders(stopping, f) })
 
 	failed := make(chan error, 1)
 	go func() { failed <- f.serve() }()
