@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -183,4 +184,9 @@ func (f *fatals) wait(t testing.TB) error {
 		t.Fatal("no fatal error came")
 	}
 	return f.all()[0]
+}
+
+func sorted(s []string) []string {
+	slices.Sort(s)
+	return s
 }
