@@ -85,27 +85,27 @@ func (s *Server) appendAtomic(ctx context.Context, command []byte) (*tidemarkv1.
 	return reply, nil
 }
 
-// appendEach proposes the items one by one, in order, and then waits for all. At the
-// first that is refused it stops to propose: what follows could otherwise take
-// effect before a retry of it. If no item has a final result the call fails.
+// appendEach proposes the items in order, as separate commands, and waits for all. If
+// one of them is not applied and could be later, none after it is applied, so that
+// a retry keeps the order. If no item has a final result the call fails.
 func (s *Server) appendEach(ctx context.Context, items []appendItem, invalid []error) (*tidemarkv1.AppendBatchResponse, error) {
 	if err := beforeProposing(ctx); err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	pending, refused := s.proposeEach(items, invalid)
+	pipeline, pending := s.Node.NewPipeline(), make([]Pending, len(items))
+	for i := range items {
+		if invalid[i] == nil {
+			pending[i] = pipeline.ProposeAsync(items[i].command())
+		}
+	}
 	reply := &tidemarkv1.AppendBatchResponse{Results: make([]*tidemarkv1.AppendBatchResult, len(items))}
 	var position tidemark.Position
 	var failure error
 	settled := false
-	for i := range items {
+	for i, err := range invalid {
 		var response *tidemarkv1.AppendResponse
-		err := invalid[i]
-		switch {
-		case err != nil:
-		case pending[i] == nil:
-			err = refused
-		default:
+		if err == nil {
 			var proposal tidemark.Proposal
 			proposal, err = pending[i].Wait(ctx)
 			position = max(position, proposal.Position)
@@ -126,39 +126,12 @@ func (s *Server) appendEach(ctx context.Context, items []appendItem, invalid []e
 	return reply, nil
 }
 
-// proposeEach returns nil for the items that are invalid or follow the one that was
-// refused, and the error of that one.
-func (s *Server) proposeEach(items []appendItem, invalid []error) (pending []Pending, refused error) {
-	pending = make([]Pending, len(items))
-	for i := range items {
-		if invalid[i] != nil {
-			continue
-		}
-		pending[i] = s.Node.ProposeAsync(items[i].command())
-		if refused = refusedAtOnce(pending[i]); refused != nil {
-			break
-		}
-	}
-	return pending, refused
-}
-
 // worse is the error that says less about what was done.
 func worse(a, b error) error {
 	if a == nil || b != nil && errors.Is(b, tidemark.ErrOutcomeUnknown) {
 		return b
 	}
 	return a
-}
-
-// refusedAtOnce is the error of a command that has one already, or nil.
-func refusedAtOnce(p Pending) error {
-	select {
-	case <-p.Done():
-		_, err := p.Wait(context.Background())
-		return err
-	default:
-		return nil
-	}
 }
 
 func appendedItem(response *tidemarkv1.AppendResponse) *tidemarkv1.AppendBatchResult {

@@ -14,10 +14,9 @@ type Node interface {
 	// Propose commits and applies one command. Its error wraps ErrNotLeader,
 	// ErrOverloaded or ErrStopping (not applied), or ErrOutcomeUnknown.
 	Propose(ctx context.Context, command []byte) (tidemark.Proposal, error)
-	// ProposeAsync hands in a command and does not wait. Commands of one
-	// goroutine enter the log in the order of its calls. A command that was
-	// refused at once is Done when ProposeAsync returns.
-	ProposeAsync(command []byte) Pending
+	// NewPipeline returns a pipeline for proposals of which none may overtake
+	// another. It needs no closing.
+	NewPipeline() Pipeline
 	// ReadIndex returns an index that covers every write acknowledged before the call.
 	ReadIndex(ctx context.Context) (uint64, error)
 	// WaitApplied returns when this node has applied index, or the error of ctx.
@@ -43,6 +42,15 @@ type Node interface {
 
 	// TakeSnapshot makes this node's state durable and shortens its log.
 	TakeSnapshot(ctx context.Context) (index, term uint64, err error)
+}
+
+// Pipeline proposes commands of one caller in order: after one that is not applied,
+// no later one is, so a caller that retries what failed keeps its order.
+type Pipeline interface {
+	// ProposeAsync hands in a command, which must not be changed until it is
+	// Done, and does not wait. A command that is refused at once is Done when
+	// ProposeAsync returns.
+	ProposeAsync(command []byte) Pending
 }
 
 // Pending is a command that was handed in.
@@ -76,7 +84,11 @@ type Store interface {
 // FromRaft makes a Node of a Raft node.
 func FromRaft(n *raftnode.Node) Node { return raftNode{n} }
 
-// raftNode says Pending where raftnode says *raftnode.Pending.
+// raftNode and raftPipeline say Pending where raftnode says *raftnode.Pending.
 type raftNode struct{ *raftnode.Node }
 
-func (n raftNode) ProposeAsync(command []byte) Pending { return n.Node.ProposeAsync(command) }
+func (n raftNode) NewPipeline() Pipeline { return raftPipeline{n.Node.NewPipeline()} }
+
+type raftPipeline struct{ *raftnode.Pipeline }
+
+func (p raftPipeline) ProposeAsync(command []byte) Pending { return p.Pipeline.ProposeAsync(command) }

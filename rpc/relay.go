@@ -62,7 +62,7 @@ func (r *relay) up() {
 			r.finish(nil)
 			return
 		case err != nil:
-			r.finish(receiveError(r.downstream.Context(), err))
+			r.finish(goneAway(r.downstream.Context(), err))
 			return
 		case !r.send(req):
 			return

@@ -109,9 +109,8 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s.grpc = grpc.NewServer(append(s.serverOptions(), o.ServerOptions...)...)
-	for _, service := range services {
-		s.register(service)
-	}
+	tidemarkv1.RegisterTimelineServiceServer(s.grpc, s)
+	tidemarkv1.RegisterClusterServiceServer(s.grpc, s)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.setHealth(o.Node.Ready())
@@ -119,10 +118,15 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
+// maxRequestBytes bounds one request as it is received: the largest batch, and for
+// each of its messages the names and the encoding that MaxBatchBytes does not count.
+const maxRequestBytes = tidemark.MaxBatchBytes + tidemark.MaxBatchMessages*(tidemark.MaxTimelineIDBytes+256) + 1<<20
+
 func (s *Server) serverOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(s.callUnary),
 		grpc.ChainStreamInterceptor(s.callStream),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(s.Limits.MaxConnectionCalls),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.Limits.KeepaliveTime, Timeout: s.Limits.KeepaliveTimeout}),

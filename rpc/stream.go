@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -21,8 +20,8 @@ type appendServer = grpc.BidiStreamingServer[tidemarkv1.AppendStreamRequest, tid
 
 // AppendStream implements tidemarkv1.TimelineServiceServer.
 func (s *Server) AppendStream(stream appendServer) error {
-	if leader, known := s.Node.Leader(); s.Node.IsLeader() && known && leader.ID == s.NodeID {
-		return newAppendStream(s, stream, leader.Term).run()
+	if s.Node.IsLeader() {
+		return newAppendStream(s, stream).run()
 	}
 	connection, err := s.toLeader(stream.Context())
 	if err != nil {
@@ -39,21 +38,15 @@ func (s *Server) AppendStream(stream appendServer) error {
 // the semaphore bound what is in flight: when they are full the client is not read,
 // and HTTP/2 holds it back.
 //
-// Nothing is proposed after the first refusal, after this node lost the leadership
-// that the stream began under, or after the end was decided for another reason, because
-// what follows an append that has to be retried must not overtake it.
+// What follows an append that has to be retried must not overtake it: the pipeline
+// sees to that, and the stream ends at the first such append.
 type appendStream struct {
-	server *Server
-	stream appendServer
-	ctx    context.Context
-	bytes  *semaphore.Weighted
-	queue  chan streamItem
-	// ending is set by the answering goroutine before the stream ends.
-	ending atomic.Bool
-	// term is that of the leadership that the stream began under, and changed is
-	// closed when that may be over. Only the receiving goroutine uses them.
-	term    uint64
-	changed <-chan struct{}
+	server   *Server
+	stream   appendServer
+	ctx      context.Context
+	pipeline Pipeline
+	bytes    *semaphore.Weighted
+	queue    chan streamItem
 }
 
 // streamItem is one request on its way to its answer.
@@ -68,22 +61,17 @@ type streamItem struct {
 	last bool
 }
 
-func newAppendStream(s *Server, stream appendServer, term uint64) *appendStream {
+func newAppendStream(s *Server, stream appendServer) *appendStream {
 	return &appendStream{
-		server: s, stream: stream, ctx: stream.Context(), term: term,
-		// Closed already, so that the first item looks who leads.
-		changed: closedChannel,
-		bytes:   semaphore.NewWeighted(s.Limits.StreamBytes),
-		queue:   make(chan streamItem, s.Limits.StreamItems),
+		server: s, stream: stream, ctx: stream.Context(), pipeline: s.Node.NewPipeline(),
+		bytes: semaphore.NewWeighted(s.Limits.StreamBytes),
+		queue: make(chan streamItem, s.Limits.StreamItems),
 	}
 }
-
-var closedChannel = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 func (a *appendStream) run() error {
 	go a.receive()
 	err := a.answer()
-	a.ending.Store(true)
 	// The receiver notices the end of the handler, and closes the queue.
 	go func() {
 		for item := range a.queue {
@@ -108,7 +96,7 @@ func (a *appendStream) receive() {
 		}
 		item := streamItem{last: true}
 		if err != nil {
-			item.err = receiveError(a.ctx, err)
+			item.err = goneAway(a.ctx, err)
 		} else {
 			item = a.take(req)
 		}
@@ -116,6 +104,14 @@ func (a *appendStream) receive() {
 			return
 		}
 	}
+}
+
+// goneAway explains why nothing can be received: mostly because nobody is there.
+func goneAway(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // enqueue hands the item to the answering goroutine, or drops it if that is gone.
@@ -129,7 +125,7 @@ func (a *appendStream) enqueue(item streamItem) bool {
 	}
 }
 
-// take waits for room, and proposes the append if it is valid and still may be.
+// take waits for room, and proposes the append if it is valid.
 func (a *appendStream) take(req *tidemarkv1.AppendStreamRequest) streamItem {
 	item := streamItem{tag: req.GetTag()}
 	size := int64(proto.Size(req))
@@ -138,6 +134,10 @@ func (a *appendStream) take(req *tidemarkv1.AppendStreamRequest) streamItem {
 		return item
 	}
 	item.size, item.start = size, time.Now()
+	if isUndecodable(req) { // nobody knows for which tag
+		item.err, item.last = errUndecodable, true
+		return item
+	}
 	var parsed appendItem
 	if raw := req.ProtoReflect().GetUnknown(); len(raw) > 0 {
 		item.err = refuseUnknownFields(req)
@@ -147,12 +147,11 @@ func (a *appendStream) take(req *tidemarkv1.AppendStreamRequest) streamItem {
 	if item.err != nil {
 		return item
 	}
-	if item.err = a.mayPropose(); item.err != nil {
-		item.last = true
+	if a.server.isStopping() {
+		item.err, item.last = tidemark.ErrStopping, true
 		return item
 	}
-	item.pending = a.server.Node.ProposeAsync(parsed.command())
-	item.last = refusedAtOnce(item.pending) != nil
+	item.pending = a.pipeline.ProposeAsync(parsed.command())
 	return item
 }
 
@@ -172,28 +171,6 @@ func (a *appendStream) release(item streamItem) {
 	if item.size > 0 {
 		a.server.admission.releaseBytes(item.size)
 		a.bytes.Release(min(item.size, a.server.Limits.StreamBytes))
-	}
-}
-
-// mayPropose says why nothing more may be proposed, or nil.
-func (a *appendStream) mayPropose() error {
-	select {
-	case <-a.changed:
-		node := a.server.Node
-		a.changed = node.LeaderChanged()
-		leader, known := node.Leader()
-		if !node.IsLeader() || !known || leader.ID != a.server.NodeID || leader.Term != a.term {
-			return &notLeaderError{leader}
-		}
-	default:
-	}
-	switch {
-	case a.server.isStopping():
-		return tidemark.ErrStopping
-	case a.ending.Load():
-		return tidemark.ErrNotLeader // never told: the stream has ended with the first failure
-	default:
-		return nil
 	}
 }
 
@@ -237,13 +214,11 @@ func (a *appendStream) reply(item streamItem, patience *time.Timer) error {
 	case err == nil:
 		reply.Outcome = &tidemarkv1.AppendStreamResponse_Response{Response: response}
 	case item.last || !isFinal(err):
-		a.ending.Store(true)
 		return err
 	default:
 		reply.Outcome = &tidemarkv1.AppendStreamResponse_Error{Error: toItem(err)}
 	}
 	if err := a.stream.Send(reply); err != nil {
-		a.ending.Store(true)
 		return errors.Join(context.Canceled, err)
 	}
 	return nil

@@ -185,6 +185,9 @@ func refuseUnknownInAppend(req *tidemarkv1.AppendRequest) error {
 // version does not know: a newer client's wish must not be ignored in silence. The
 // decoder drops unknown fields of a map's entries, so those are not seen here.
 func refuseUnknownFields(m proto.Message) error {
+	if isUndecodable(m) {
+		return errUndecodable
+	}
 	if field := unknownField(m.ProtoReflect(), ""); field != "" {
 		return tidemark.Invalid(field, "is not known to this version of the server")
 	}

@@ -1,0 +1,408 @@
+package rpc
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tidemark"
+	pb "tidemark/rpc/tidemarkv1"
+)
+
+// call sends any request to the method that it belongs to.
+func call(ctx context.Context, d *door, request proto.Message) (err error) {
+	switch req := request.(type) {
+	case *pb.AppendRequest:
+		_, err = d.timelines.Append(ctx, req)
+	case *pb.AppendBatchRequest:
+		_, err = d.timelines.AppendBatch(ctx, req)
+	case *pb.ReadRequest:
+		_, err = d.timelines.Read(ctx, req)
+	case *pb.GetRequest:
+		_, err = d.timelines.Get(ctx, req)
+	case *pb.AckRequest:
+		_, err = d.timelines.Ack(ctx, req)
+	case *pb.ListCursorsRequest:
+		_, err = d.timelines.ListCursors(ctx, req)
+	case *pb.GetTimelineRequest:
+		_, err = d.timelines.GetTimeline(ctx, req)
+	case *pb.ListTimelinesRequest:
+		_, err = d.timelines.ListTimelines(ctx, req)
+	case *pb.StatusRequest:
+		_, err = d.cluster.Status(ctx, req)
+	case *pb.AddMemberRequest:
+		_, err = d.cluster.AddMember(ctx, req)
+	case *pb.RemoveMemberRequest:
+		_, err = d.cluster.RemoveMember(ctx, req)
+	case *pb.PromoteMemberRequest:
+		_, err = d.cluster.PromoteMember(ctx, req)
+	case *pb.TransferLeadershipRequest:
+		_, err = d.cluster.TransferLeadership(ctx, req)
+	case *pb.TakeSnapshotRequest:
+		_, err = d.cluster.TakeSnapshot(ctx, req)
+	case *pb.BackupRequest:
+		var stream grpc.ServerStreamingClient[pb.BackupResponse]
+		if stream, err = d.cluster.Backup(ctx, req); err == nil {
+			_, err = stream.Recv()
+		}
+	default:
+		panic(fmt.Sprintf("no method takes %T", request))
+	}
+	return err
+}
+
+func text(n int) string { return strings.Repeat("x", n) }
+
+func anAppend(change func(*pb.AppendRequest)) *pb.AppendRequest {
+	req := &pb.AppendRequest{Timeline: "t", MessageId: "m", Sender: "s", Type: "text", Payload: []byte("hello")}
+	if change != nil {
+		change(req)
+	}
+	return req
+}
+
+func aBatch(n int, change func(int, *pb.AppendRequest)) *pb.AppendBatchRequest {
+	batch := &pb.AppendBatchRequest{}
+	for i := range n {
+		item := anAppend(func(r *pb.AppendRequest) { r.MessageId = fmt.Sprint("m", i) })
+		if change != nil {
+			change(i, item)
+		}
+		batch.Items = append(batch.Items, item)
+	}
+	return batch
+}
+
+func anAck(n int, change func(*pb.AckRequest)) *pb.AckRequest {
+	req := &pb.AckRequest{Reader: "alice"}
+	for i := range n {
+		req.Items = append(req.Items, &pb.AckItem{Timeline: fmt.Sprint("t", i), ReadSeqId: proto.Uint64(1)})
+	}
+	if change != nil {
+		change(req)
+	}
+	return req
+}
+
+// refusals are requests at a limit (field is empty: accepted) and just past it
+// (refused with the field, and with the words of rule in its rule).
+var refusals = []struct {
+	name    string
+	request proto.Message
+	field   string
+	rule    string
+}{
+	{"append", anAppend(nil), "", ""},
+	{"timeline empty", anAppend(func(r *pb.AppendRequest) { r.Timeline = "" }), "timeline", "1 to 256 bytes"},
+	{"timeline 256", anAppend(func(r *pb.AppendRequest) { r.Timeline = text(256) }), "", ""},
+	{"timeline 257", anAppend(func(r *pb.AppendRequest) { r.Timeline = text(257) }), "timeline", "257 bytes; limit is 256 bytes"},
+	{"timeline control", anAppend(func(r *pb.AppendRequest) { r.Timeline = "a\nb" }), "timeline", "control characters"},
+	{"message id empty", anAppend(func(r *pb.AppendRequest) { r.MessageId = "" }), "message_id", "1 to 64 bytes"},
+	{"message id 64", anAppend(func(r *pb.AppendRequest) { r.MessageId = text(64) }), "", ""},
+	{"message id 65", anAppend(func(r *pb.AppendRequest) { r.MessageId = text(65) }), "message_id", "limit is 64 bytes"},
+	{"sender 128", anAppend(func(r *pb.AppendRequest) { r.Sender = text(128) }), "", ""},
+	{"sender 129", anAppend(func(r *pb.AppendRequest) { r.Sender = text(129) }), "sender", "limit is 128 bytes"},
+	{"type 64", anAppend(func(r *pb.AppendRequest) { r.Type = text(64) }), "", ""},
+	{"type 65", anAppend(func(r *pb.AppendRequest) { r.Type = text(65) }), "type", "limit is 64 bytes"},
+	{"payload empty", anAppend(func(r *pb.AppendRequest) { r.Payload = nil }), "", ""},
+	{"payload 256 KiB", anAppend(func(r *pb.AppendRequest) { r.Payload = make([]byte, 256<<10) }), "", ""},
+	{"payload 256 KiB + 1", anAppend(func(r *pb.AppendRequest) { r.Payload = make([]byte, 256<<10+1) }), "payload", "limit is 262144 bytes"},
+	{"attributes 4 KiB", anAppend(func(r *pb.AppendRequest) { r.Attributes = map[string]string{"k": text(4095)} }), "", ""},
+	{"attributes 4 KiB + 1", anAppend(func(r *pb.AppendRequest) { r.Attributes = map[string]string{"k": text(4096)} }), "attributes", "limit is 4096 bytes"},
+	{"attributes empty key", anAppend(func(r *pb.AppendRequest) { r.Attributes = map[string]string{"": "v"} }), "attributes", "empty key"},
+	{"client time min", anAppend(func(r *pb.AppendRequest) { r.ClientTime = timestamppb.New(tidemark.MinTime) }), "", ""},
+	{"client time before min", anAppend(func(r *pb.AppendRequest) { r.ClientTime = timestamppb.New(tidemark.MinTime.Add(-1)) }), "client_time", "must be between"},
+	{"client time after max", anAppend(func(r *pb.AppendRequest) { r.ClientTime = timestamppb.New(tidemark.MaxTime.Add(1)) }), "client_time", "must be between"},
+	{"client time year 1", anAppend(func(r *pb.AppendRequest) { r.ClientTime = timestamppb.New(time.Time{}) }), "client_time", "must be between"},
+	{"client time nanos", anAppend(func(r *pb.AppendRequest) { r.ClientTime = &timestamppb.Timestamp{Nanos: 1e9} }), "client_time", "nanos"},
+	{"expected 0", anAppend(func(r *pb.AppendRequest) { r.ExpectedLastSeqId = proto.Uint64(0) }), "", ""},
+
+	{"batch empty", aBatch(0, nil), "items", "1 to 1024 items"},
+	{"batch 1024", aBatch(1024, nil), "", ""},
+	{"batch 1025", aBatch(1025, nil), "items", "1025 items; limit is 1024 items"},
+	{"batch 4 MiB", aBatch(1024, func(i int, r *pb.AppendRequest) { sized(r, 4096) }), "", ""},
+	{"batch 4 MiB + 1", aBatch(1024, func(i int, r *pb.AppendRequest) { sized(r, 4096+min(i, 1)*max(0, i-1022)) }), "items", "4194305 bytes; limit is 4194304 bytes"},
+	{"atomic 512 KiB", atomically(aBatch(2, func(i int, r *pb.AppendRequest) { r.Payload = make([]byte, 256<<10-100) })), "", ""},
+	{"atomic beyond 512 KiB", atomically(aBatch(2, func(i int, r *pb.AppendRequest) { r.Payload = make([]byte, 256<<10) })), "items", "limit is 524224 bytes"},
+	{"atomic item", atomically(aBatch(3, func(i int, r *pb.AppendRequest) { r.Sender = text(128 + i/2) })), "items[2].sender", "limit is 128 bytes"},
+
+	{"ack empty", anAck(0, nil), "items", "1 to 1024 items"},
+	{"ack 1024", anAck(1024, nil), "", ""},
+	{"ack 1025", anAck(1025, nil), "items", "limit is 1024 items"},
+	{"ack no reader", anAck(1, func(r *pb.AckRequest) { r.Reader = "" }), "reader", "1 to 128 bytes"},
+	{"ack reader 128", anAck(1, func(r *pb.AckRequest) { r.Reader = text(128) }), "", ""},
+	{"ack reader 129", anAck(1, func(r *pb.AckRequest) { r.Reader = text(129) }), "reader", "limit is 128 bytes"},
+	{"ack twice", anAck(2, func(r *pb.AckRequest) { r.Items[1].Timeline = "t0" }), "items[1].timeline", "items[0] too"},
+	{"ack nothing", anAck(1, func(r *pb.AckRequest) { r.Items[0].ReadSeqId = nil }), "items[0].delivered_seq_id", "must be given"},
+	{"ack read 0", anAck(1, func(r *pb.AckRequest) { r.Items[0].ReadSeqId = proto.Uint64(0) }), "items[0].read_seq_id", "at least 1"},
+	{"ack delivered 0", anAck(1, func(r *pb.AckRequest) { r.Items[0].DeliveredSeqId = proto.Uint64(0) }), "items[0].delivered_seq_id", "at least 1"},
+	{"ack no timeline", anAck(1, func(r *pb.AckRequest) { r.Items[0].Timeline = "" }), "items[0].timeline", "empty"},
+
+	{"read", &pb.ReadRequest{Timeline: "t"}, "", ""},
+	{"read no timeline", &pb.ReadRequest{}, "timeline", "empty"},
+	{"read from 0", &pb.ReadRequest{Timeline: "t", Start: &pb.ReadRequest_FromSeqId{}}, "from_seq_id", "at least 1"},
+	{"read from max", &pb.ReadRequest{Timeline: "t", Start: &pb.ReadRequest_FromSeqId{FromSeqId: math.MaxUint64}}, "", ""},
+	{"read before 0", &pb.ReadRequest{Timeline: "t", Start: &pb.ReadRequest_BeforeSeqId{}}, "before_seq_id", "at least 1"},
+	{"read before 1", &pb.ReadRequest{Timeline: "t", Start: &pb.ReadRequest_BeforeSeqId{BeforeSeqId: 1}}, "", ""},
+	{"read not newest", &pb.ReadRequest{Timeline: "t", Start: &pb.ReadRequest_Newest{}}, "newest", "must be true"},
+	{"read time", &pb.ReadRequest{Timeline: "t", Start: &pb.ReadRequest_FromTime{FromTime: timestamppb.Now()}}, "", ""},
+	{"read time range", &pb.ReadRequest{Timeline: "t", Start: &pb.ReadRequest_FromTime{FromTime: timestamppb.New(time.Time{})}}, "from_time", "must be between"},
+	{"read newest forward", &pb.ReadRequest{Timeline: "t", Start: &pb.ReadRequest_Newest{Newest: true}, Direction: pb.Direction_DIRECTION_FORWARD}, "direction", "newest"},
+	{"read before forward", &pb.ReadRequest{Timeline: "t", Start: &pb.ReadRequest_BeforeSeqId{BeforeSeqId: 2}, Direction: pb.Direction_DIRECTION_FORWARD}, "direction", "before_seq_id"},
+	{"read direction 3", &pb.ReadRequest{Timeline: "t", Direction: 3}, "direction", "0 to 2"},
+	{"read limit 1000", &pb.ReadRequest{Timeline: "t", Limit: 1000}, "", ""},
+	{"read limit 1001", &pb.ReadRequest{Timeline: "t", Limit: 1001}, "limit", "limit is 1000 messages"},
+	{"read bytes 4 MiB", &pb.ReadRequest{Timeline: "t", MaxBytes: 4 << 20}, "", ""},
+	{"read bytes 4 MiB + 1", &pb.ReadRequest{Timeline: "t", MaxBytes: 4<<20 + 1}, "max_bytes", "limit is 4194304 bytes"},
+	{"read ack without reader", &pb.ReadRequest{Timeline: "t", Ack: &pb.ReadAck{ReadSeqId: 1}}, "reader", "empty"},
+	{"read ack of nothing", &pb.ReadRequest{Timeline: "t", Reader: "a", Ack: &pb.ReadAck{}}, "ack.delivered_seq_id", "must be given"},
+	{"read reader 129", &pb.ReadRequest{Timeline: "t", Reader: text(129)}, "reader", "limit is 128 bytes"},
+	{"read session", &pb.ReadRequest{Timeline: "t", Consistency: at([]byte("bad"))}, "consistency.session.position", "not a position"},
+
+	{"get", &pb.GetRequest{Timeline: "t", By: &pb.GetRequest_SeqId{SeqId: 1}}, "", ""},
+	{"get nothing", &pb.GetRequest{Timeline: "t"}, "by", "seq_id or message_id"},
+	{"get 0", &pb.GetRequest{Timeline: "t", By: &pb.GetRequest_SeqId{}}, "seq_id", "at least 1"},
+	{"get id empty", &pb.GetRequest{Timeline: "t", By: &pb.GetRequest_MessageId{}}, "message_id", "empty"},
+	{"get id 65", &pb.GetRequest{Timeline: "t", By: &pb.GetRequest_MessageId{MessageId: text(65)}}, "message_id", "limit is 64 bytes"},
+	{"get no timeline", &pb.GetRequest{By: &pb.GetRequest_SeqId{SeqId: 1}}, "timeline", "empty"},
+
+	{"cursors of nothing", &pb.ListCursorsRequest{}, "by", "timeline or reader"},
+	{"cursors of timeline", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: "t"}, PageSize: 1000}, "", ""},
+	{"cursors page 1001", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: "t"}, PageSize: 1001}, "page_size", "limit is 1000 cursors"},
+	{"cursors timeline 257", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: text(257)}}, "timeline", "limit is 256"},
+	{"cursors reader 129", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Reader{Reader: text(129)}}, "reader", "limit is 128"},
+	{"cursors reader read_at_least", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Reader{Reader: "a"}, ReadAtLeast: 1}, "read_at_least", "timeline only"},
+	{"cursors reader count", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Reader{Reader: "a"}, CountOnly: true}, "count_only", "timeline only"},
+	{"cursors count page", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: "t"}, CountOnly: true, PageToken: "x"}, "page_token", "count_only"},
+	{"cursors token", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: "t"}, PageToken: "%%"}, "page_token", "not a next_page_token"},
+
+	{"head", &pb.GetTimelineRequest{Timeline: "t"}, "", ""},
+	{"head no timeline", &pb.GetTimelineRequest{}, "timeline", "empty"},
+	{"timelines", &pb.ListTimelinesRequest{Prefix: text(256)}, "", ""},
+	{"timelines prefix 257", &pb.ListTimelinesRequest{Prefix: text(257)}, "prefix", "limit is 256 bytes"},
+	{"timelines page 1001", &pb.ListTimelinesRequest{PageSize: 1001}, "page_size", "limit is 1000 timelines"},
+	{"timelines token", &pb.ListTimelinesRequest{PageToken: "AQ"}, "page_token", "not a next_page_token"},
+
+	{"member", &pb.AddMemberRequest{NodeId: "n4", RaftAddress: "host:7401"}, "", ""},
+	{"member no id", &pb.AddMemberRequest{RaftAddress: "host:7401"}, "node_id", "1 to 255 bytes"},
+	{"member id 256", &pb.AddMemberRequest{NodeId: text(256), RaftAddress: "host:7401"}, "node_id", "limit is 255 bytes"},
+	{"member id control", &pb.AddMemberRequest{NodeId: "n\x00", RaftAddress: "host:7401"}, "node_id", "control"},
+	{"member no address", &pb.AddMemberRequest{NodeId: "n4"}, "raft_address", "HOST:PORT"},
+	{"member no port", &pb.AddMemberRequest{NodeId: "n4", RaftAddress: "host"}, "raft_address", "HOST:PORT"},
+	{"member port 65536", &pb.AddMemberRequest{NodeId: "n4", RaftAddress: "host:65536"}, "raft_address", "1 to 65535"},
+	{"member address 262", &pb.AddMemberRequest{NodeId: "n4", RaftAddress: text(260) + ":1"}, "raft_address", "limit is 261 bytes"},
+	{"remove no id", &pb.RemoveMemberRequest{}, "node_id", "empty"},
+	{"promote no id", &pb.PromoteMemberRequest{}, "node_id", "empty"},
+	{"transfer to anyone", &pb.TransferLeadershipRequest{}, "", ""},
+	{"transfer id 256", &pb.TransferLeadershipRequest{NodeId: text(256)}, "node_id", "limit is 255 bytes"},
+}
+
+// sized gives the append that Draft.Size.
+func sized(r *pb.AppendRequest, size int) {
+	r.Payload = make([]byte, size-len(r.MessageId)-len(r.Sender)-len(r.Type))
+}
+
+func atomically(b *pb.AppendBatchRequest) *pb.AppendBatchRequest { b.Atomic = true; return b }
+
+func at(position []byte) *pb.Consistency {
+	return &pb.Consistency{Level: &pb.Consistency_Session_{Session: &pb.Consistency_Session{Position: position}}}
+}
+
+// Bad input is refused with the field and the limit, and nothing is proposed or changed.
+func TestValidation(t *testing.T) {
+	node := leadingNode()
+	d := open(t, newNetwork(), node, nil)
+	for _, test := range refusals {
+		t.Run(test.name, func(t *testing.T) {
+			before, members := node.count(), len(node.members)
+			err := call(testContext(t), d, test.request)
+			if test.field == "" {
+				if err != nil {
+					t.Fatalf("refused at the limit: %v", err)
+				}
+				return
+			}
+			wantInvalid(t, err, test.field, test.rule)
+			if node.count() != before || len(node.members) != members {
+				t.Error("something was proposed")
+			}
+		})
+	}
+}
+
+func wantInvalid(t *testing.T, err error, field, rule string) {
+	t.Helper()
+	info, details := wantReason(t, err, codes.InvalidArgument, "INVALID_ARGUMENT")
+	if info.Metadata["field"] != field || !strings.Contains(info.Metadata["rule"], rule) {
+		t.Errorf("field %q, rule %q; want field %q, and %q in the rule", info.Metadata["field"], info.Metadata["rule"], field, rule)
+	}
+	if len(details) != 2 {
+		t.Errorf("details are %v; want ErrorInfo and BadRequest", details)
+	}
+}
+
+// A batch that is not atomic answers for each item; what is invalid is not proposed.
+func TestBatchItemsFailAlone(t *testing.T) {
+	node := leadingNode()
+	d := open(t, newNetwork(), node, nil)
+	reply, err := d.timelines.AppendBatch(testContext(t), aBatch(3, func(i int, r *pb.AppendRequest) { r.Sender = text(127 + i) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply.Results[0].GetResponse() == nil || reply.Results[1].GetResponse() == nil {
+		t.Errorf("valid items got %v", reply.Results)
+	}
+	if e := reply.Results[2].GetError(); e.GetReason() != "INVALID_ARGUMENT" || e.GetMetadata()["field"] != "items[2].sender" {
+		t.Errorf("invalid item got %v", e)
+	}
+	if node.count() != 2 {
+		t.Errorf("%d were proposed", node.count())
+	}
+}
+
+// A field that this version does not know is refused at every depth of every request.
+func TestUnknownFields(t *testing.T) {
+	node := leadingNode()
+	d := open(t, newNetwork(), node, nil)
+	unknown := protowire.AppendVarint(protowire.AppendTag(nil, 999, protowire.VarintType), 1)
+	with := func(m proto.Message) { m.ProtoReflect().SetUnknown(unknown) }
+	nested := map[string]proto.Message{}
+	add := func(place string, request, inner proto.Message) { with(inner); nested[place] = request }
+	r1 := anAppend(func(r *pb.AppendRequest) { r.ClientTime = timestamppb.Now() })
+	add("client_time.field 999", r1, r1.ClientTime)
+	r2 := aBatch(3, nil)
+	add("items[1].field 999", atomically(r2), r2.Items[1])
+	r3 := anAck(2, nil)
+	add("items[1].field 999", r3, r3.Items[1])
+	r4 := &pb.ReadRequest{Timeline: "t", Consistency: at(nil)}
+	add("consistency.session.field 999", r4, r4.GetConsistency().GetSession())
+	r5 := &pb.ReadRequest{Timeline: "t", Reader: "a", Ack: &pb.ReadAck{ReadSeqId: 1}}
+	add("ack.field 999", r5, r5.Ack)
+	for place, request := range nested {
+		wantInvalid(t, call(testContext(t), d, request), place, "not known")
+	}
+	for _, request := range []proto.Message{
+		anAppend(nil), aBatch(1, nil), anAck(1, nil), &pb.ReadRequest{Timeline: "t"}, &pb.GetRequest{}, &pb.ListCursorsRequest{},
+		&pb.GetTimelineRequest{}, &pb.ListTimelinesRequest{}, &pb.StatusRequest{}, &pb.AddMemberRequest{}, &pb.RemoveMemberRequest{},
+		&pb.PromoteMemberRequest{}, &pb.TransferLeadershipRequest{}, &pb.TakeSnapshotRequest{}, &pb.BackupRequest{},
+	} {
+		with(request)
+		wantInvalid(t, call(testContext(t), d, request), "field 999", "not known")
+	}
+	if node.count() != 0 || len(node.members) != 0 {
+		t.Error("something was proposed")
+	}
+}
+
+// rawCodec sends bytes as they are.
+type rawCodec struct{}
+
+func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(*v.(*[]byte))}, nil
+}
+func (rawCodec) Unmarshal(mem.BufferSlice, any) error { return nil }
+func (rawCodec) Name() string                         { return "proto" }
+
+// What cannot be decoded, such as text that is not UTF-8, is bad input like any other.
+// What is larger than any valid request is refused by gRPC, before anyone is asked.
+func TestUndecodableRequests(t *testing.T) {
+	node := leadingNode()
+	d := open(t, newNetwork(), node, nil)
+	timeline := func(text string) []byte {
+		return protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), text)
+	}
+	for name, raw := range map[string][]byte{
+		"cannot be decoded":   timeline("caf\xe9"),
+		"UTF-8?":              {0xff, 0xff},
+		"must not be empty; ": nil,
+	} {
+		field := "request"
+		if raw == nil {
+			field = "timeline"
+		}
+		var reply []byte
+		err := d.conn.Invoke(testContext(t), pb.TimelineService_Append_FullMethodName, &raw, &reply, grpc.ForceCodecV2(rawCodec{}))
+		wantInvalid(t, err, field, name)
+	}
+	err := call(testContext(t), d, anAppend(func(r *pb.AppendRequest) { r.Payload = make([]byte, maxRequestBytes) }))
+	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "larger than max") {
+		t.Errorf("too large a request got %v", err)
+	}
+	if node.count() != 0 {
+		t.Error("something was proposed")
+	}
+}
+
+// The largest batch that the limits allow is not too large to be received.
+func TestLargestBatchIsReceived(t *testing.T) {
+	node := leadingNode()
+	d := open(t, newNetwork(), node, nil)
+	batch := aBatch(1024, func(i int, r *pb.AppendRequest) {
+		r.Timeline, r.MessageId, r.Sender, r.Type = text(256), fmt.Sprintf("%064d", i), text(128), text(64)
+		r.ClientTime, r.ExpectedLastSeqId = timestamppb.New(tidemark.MaxTime), proto.Uint64(math.MaxUint64)
+		r.Attributes = map[string]string{}
+		for k := range 100 {
+			r.Attributes[fmt.Sprintf("%03d", k)] = "v"
+		}
+		sized(r, 4096-400)
+	})
+	if _, err := d.timelines.AppendBatch(testContext(t), batch); err != nil {
+		t.Fatal(err)
+	}
+	if node.count() != 1024 {
+		t.Errorf("%d were proposed", node.count())
+	}
+}
+
+// A page token leads to the next page of its own listing, and nowhere else.
+func TestPageTokens(t *testing.T) {
+	d := open(t, newNetwork(), leadingNode(), nil)
+	ctx := testContext(t)
+	byTimeline := &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: "t"}, PageSize: 2}
+	page, err := d.timelines.ListCursors(ctx, byTimeline)
+	if err != nil || len(page.Cursors) != 2 || page.NextPageToken == "" {
+		t.Fatalf("first page is %v, %v", page, err)
+	}
+	byTimeline.PageToken = page.NextPageToken
+	next, err := d.timelines.ListCursors(ctx, byTimeline)
+	if err != nil || len(next.Cursors) != 1 || next.Cursors[0].Reader != "c" || next.NextPageToken != "" {
+		t.Fatalf("last page is %v, %v", next, err)
+	}
+	timelines, err := d.timelines.ListTimelines(ctx, &pb.ListTimelinesRequest{PageSize: 1})
+	if err != nil || timelines.NextPageToken == "" {
+		t.Fatalf("page of timelines is %v, %v", timelines, err)
+	}
+	byReader, err := d.timelines.ListCursors(ctx, &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Reader{Reader: "a"}, PageSize: 2})
+	if err != nil || byReader.NextPageToken == "" {
+		t.Fatalf("page of a reader is %v, %v", byReader, err)
+	}
+	last, err := d.timelines.ListCursors(ctx, &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Reader{Reader: "a"}, PageSize: 2, PageToken: byReader.NextPageToken})
+	if err != nil || len(last.Cursors) != 1 || last.NextPageToken != "" {
+		t.Fatalf("last page of a reader is %v, %v", last, err)
+	}
+	for name, token := range map[string]string{
+		"another query":         timelines.NextPageToken,
+		"not a next_page_token": page.NextPageToken[:8],
+		"belongs to":            byReader.NextPageToken,
+		"is not a next":         strings.TrimRight(base64.URLEncoding.EncodeToString([]byte{2, 0, 0, 0, 0, 0, 0, 0, 0, 'a'}), "="),
+	} {
+		byTimeline.PageToken = token
+		_, err := d.timelines.ListCursors(ctx, byTimeline)
+		wantInvalid(t, err, "page_token", name)
+	}
+	byTimeline.PageToken, byTimeline.ReadAtLeast = page.NextPageToken, 1
+	_, err = d.timelines.ListCursors(ctx, byTimeline)
+	wantInvalid(t, err, "page_token", "another query")
+}
