@@ -145,3 +145,29 @@ func syncDir(fsys vfs.FS, dir string) error {
 	}
 	return nil
 }
+
+// makeDirs makes dir and what is missing of its parents, and syncs each into the
+// directory that holds it, the topmost one last.
+func makeDirs(fsys vfs.FS, dir string) error {
+	var holders []string
+	for at := dir; ; {
+		parent := fsys.PathDir(at)
+		if parent == at {
+			break
+		}
+		holders = append(holders, parent)
+		if _, err := fsys.Stat(parent); err == nil {
+			break
+		}
+		at = parent
+	}
+	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+		return wrapFull(fmt.Errorf("make directory %s: %w", dir, err))
+	}
+	for _, holder := range holders {
+		if err := syncDir(fsys, holder); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -101,10 +101,7 @@ func (s *Store) ensureCurrent() (current, error) {
 
 // create makes the first generation. It may run again after a crash in it.
 func (s *Store) create() (current, error) {
-	if err := s.fs.MkdirAll(s.dir, 0o755); err != nil {
-		return current{}, wrapFull(err)
-	}
-	if err := syncDir(s.fs, s.fs.PathDir(s.dir)); err != nil {
+	if err := makeDirs(s.fs, s.dir); err != nil {
 		return current{}, err
 	}
 	c := current{generation: 1, creating: true}

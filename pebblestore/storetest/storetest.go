@@ -43,11 +43,6 @@ func Open(tb testing.TB, fs vfs.FS) *pebblestore.Store {
 // OpenAt is Open with a directory and options.
 func OpenAt(tb testing.TB, dir string, o pebblestore.Options) *pebblestore.Store {
 	tb.Helper()
-	if o.FS != nil {
-		if err := o.FS.MkdirAll(o.FS.PathDir(dir), 0o755); err != nil {
-			tb.Fatal(err)
-		}
-	}
 	store, err := pebblestore.Open(dir, o)
 	if err != nil {
 		tb.Fatal(err)
