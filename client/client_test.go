@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -34,9 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if code != 0 {
-		panic(fmt.Sprintf("exit status %d", code))
-	}
+	os.Exit(code)
 }
 
 // dial returns a client that is in a hurry, and is closed at the end.

@@ -306,6 +306,10 @@ func (n *node) appendOne(ctx context.Context, request *pb.AppendStreamRequest) (
 		}
 		return nil, f.err
 	}
+	if f.mute && f.skip {
+		// What comes after an append that was not applied must not be applied either.
+		<-ctx.Done()
+	}
 	if f.mute {
 		return nil, nil
 	}

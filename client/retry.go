@@ -172,7 +172,10 @@ func (r *retrier) unknown(cause error) error {
 
 // conclude returns the error of the call if it is to end with this failure.
 func (r *retrier) conclude(ctx context.Context, node *endpoint, f *failure) error {
-	r.last = f.err
+	if ctx.Err() == nil || r.last == nil {
+		// That an attempt was cut short by the caller explains nothing.
+		r.last = f.err
+	}
 	switch {
 	case f.verdict == final && r.maybe && !settles(f.err):
 		return r.unknown(nil)

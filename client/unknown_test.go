@@ -36,7 +36,7 @@ func TestDeadlineAfterSendingIsUnknown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, 1)
 			c.nodes[0].script("AppendStream", f)
-			cl := dial(t, c.endpoints(), client.WithStallTimeout(time.Minute), client.WithDrainTimeout(50*time.Millisecond))
+			cl := dial(t, c.endpoints(), client.WithStallTimeout(400*time.Millisecond))
 			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 			defer cancel()
 			_, err := cl.Append(ctx, client.Draft{Timeline: "conv/1", Payload: []byte("hello")})

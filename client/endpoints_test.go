@@ -1,0 +1,254 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"tidemark"
+	"tidemark/client"
+)
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func TestAppendsGoToTheLeader(t *testing.T) {
+	c := newCluster(t, 3)
+	c.lead(2)
+	// One endpoint is enough: the leader is another member.
+	cl := dial(t, c.endpoints()[:1])
+	for i := range 20 {
+		mustAppend(t, cl, draft(fmt.Sprint("m", i)))
+	}
+	if direct := c.nodes[2].count("AppendStream"); direct != 20 {
+		t.Errorf("leader got %d of 20 appends", direct)
+	}
+}
+
+func TestWithoutDiscoveryStaysAtTheEndpoints(t *testing.T) {
+	c := newCluster(t, 3)
+	c.lead(2)
+	cl := dial(t, c.endpoints()[:1], client.WithoutDiscovery(), client.WithLeaderRefresh(10*time.Millisecond))
+	// A redirection is not followed either.
+	c.nodes[0].script("AppendStream", fault{skip: true, err: reasoned(codes.Unavailable, "NOT_LEADER", 0, "leader_address", c.nodes[2].address)})
+	for i := range 20 {
+		mustAppend(t, cl, draft(fmt.Sprint("m", i)))
+	}
+	if direct := c.nodes[0].count("AppendStream"); direct != 21 {
+		t.Errorf("endpoint got %d of 21 appends", direct)
+	}
+}
+
+// TestFollowsARedirection: NOT_LEADER says where to go.
+func TestFollowsARedirection(t *testing.T) {
+	c := newCluster(t, 2)
+	cl := dial(t, c.endpoints()[:1])
+	mustAppend(t, cl, draft("m0"))
+	c.lead(1)
+	c.nodes[0].setDeny(reasoned(codes.Unavailable, "NOT_LEADER", 0, "leader_address", c.nodes[1].address))
+	c.nodes[0].script("Status", fault{skip: true, err: errors.New("no status")})
+	mustAppend(t, cl, draft("m1"))
+	if c.nodes[1].count("AppendStream") != 1 || c.nodes[0].count("Status")+c.nodes[1].count("Status") > 2 {
+		t.Errorf("leader got %d appends", c.nodes[1].count("AppendStream"))
+	}
+}
+
+// TestMovesToANewLeader: the old one goes on forwarding, so nothing fails.
+func TestMovesToANewLeader(t *testing.T) {
+	c := newCluster(t, 2)
+	cl := dial(t, c.endpoints(), client.WithLeaderRefresh(time.Millisecond), client.WithStallTimeout(40*time.Millisecond))
+	mustAppend(t, cl, draft("m"))
+	c.lead(1)
+	n := 0
+	eventually(t, "appends reach the new leader", func() bool {
+		n++
+		if result := mustAppend(t, cl, draft(fmt.Sprint("m", n))); result.Duplicate {
+			t.Errorf("append %d was sent twice, though nothing failed", n)
+		}
+		return c.nodes[1].count("AppendStream") > 0
+	})
+}
+
+// TestLeaderDies: the next leader gets everything, in order.
+func TestLeaderDies(t *testing.T) {
+	c := newCluster(t, 3)
+	cl := dial(t, c.endpoints())
+	mustAppend(t, cl, draft("first"))
+	c.nodes[0].script("AppendStream", fault{mute: true}, fault{mute: true, skip: true})
+	var pending []*client.Pending
+	for i := range 10 {
+		p, err := cl.AppendAsync(testContext(t), draft(fmt.Sprint("m", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pending = append(pending, p)
+	}
+	eventually(t, "appends have reached the leader", func() bool { return c.nodes[0].count("AppendStream") >= 3 })
+	c.lead(1)
+	c.nodes[0].server.Stop()
+	for i, p := range pending {
+		if result, err := p.Wait(testContext(t)); err != nil || result.SeqID != tidemark.SeqID(i+2) {
+			t.Errorf("append %d: %+v, %v", i, result, err)
+		}
+	}
+}
+
+// TestFrozenNode: a node whose connections live but that answers nothing is left
+// after a bounded time, by appends and by reads, before and after connecting.
+func TestFrozenNode(t *testing.T) {
+	for _, connected := range []bool{true, false} {
+		t.Run(fmt.Sprint("connected=", connected), func(t *testing.T) {
+			c := newCluster(t, 3)
+			cl := dial(t, c.endpoints())
+			if connected {
+				mustAppend(t, cl, draft("first"))
+				for range c.nodes {
+					if _, err := cl.Read(testContext(t), "conv/1"); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			c.nodes[0].gate.freeze()
+			begin := time.Now()
+			var callers sync.WaitGroup
+			callers.Go(func() { mustAppend(t, cl, draft("second")) })
+			callers.Go(func() {
+				for range c.nodes {
+					if _, err := cl.Timeline(testContext(t), "conv/1"); err != nil && !errors.Is(err, tidemark.ErrTimelineNotFound) {
+						t.Error(err)
+					}
+				}
+			})
+			eventually(t, "the append is applied elsewhere", func() bool {
+				c.lead(1)
+				ids := c.ids("conv/1")
+				return len(ids) > 0 && ids[len(ids)-1] == "second"
+			})
+			callers.Wait()
+			if took := time.Since(begin); took > 3*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// TestDeadEndpointsCostLittle: nothing listens at two of three endpoints.
+func TestDeadEndpointsCostLittle(t *testing.T) {
+	c := newCluster(t, 1)
+	cl := dial(t, []string{unused(t), unused(t), c.endpoints()[0]}, client.WithoutDiscovery())
+	begin := time.Now()
+	for i := range 20 {
+		mustAppend(t, cl, draft(fmt.Sprint("m", i)))
+		if _, err := cl.Read(testContext(t), "conv/1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func unused(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// TestNodeComesBack: the client notices within the longest pause between connection attempts.
+func TestNodeComesBack(t *testing.T) {
+	c := newCluster(t, 1)
+	cl := dial(t, c.endpoints())
+	mustAppend(t, cl, draft("m1"))
+	c.nodes[0].server.Stop()
+	done := make(chan error, 1)
+	go func() {
+		_, err := cl.Append(testContext(t), draft("m2"))
+		done <- err
+	}()
+	time.Sleep(300 * time.Millisecond)
+	back := c.newNode(t, 0, c.nodes[0].address)
+	begin := time.Now()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > 3*time.Second || back.count("AppendStream") != 1 {
+		t.Errorf("took %v, %d appends", took, back.count("AppendStream"))
+	}
+}
+
+// TestUnreachableSaysWhy: the error names the endpoint and what is wrong with it.
+func TestUnreachableSaysWhy(t *testing.T) {
+	address := unused(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	_, err := dial(t, []string{address}).Read(ctx, "conv/1")
+	for _, part := range []string{address, "refused", "Read", "deadline"} {
+		if err == nil || !contains(err.Error(), part) {
+			t.Errorf("%v does not say %q", err, part)
+		}
+	}
+}
+
+// TestRetryInfoIsHonoured: a node that asks for time gets it.
+func TestRetryInfoIsHonoured(t *testing.T) {
+	c := newCluster(t, 1)
+	overloaded := fault{skip: true, err: reasoned(codes.ResourceExhausted, "OVERLOADED", 300*time.Millisecond)}
+	c.nodes[0].script("AppendStream", overloaded)
+	c.nodes[0].script("Ack", overloaded)
+	cl := dial(t, c.endpoints())
+	begin := time.Now()
+	mustAppend(t, cl, draft("m1"))
+	middle := time.Now()
+	if _, err := cl.Ack(testContext(t), "bob", client.AckItem{Timeline: "conv/1", Read: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := middle.Sub(begin), time.Since(middle); a < 300*time.Millisecond || b < 300*time.Millisecond {
+		t.Errorf("came back after %v and %v", a, b)
+	}
+}
+
+// TestOverloadSlowsDown: after a refusal less is sent at a time.
+func TestOverloadSlowsDown(t *testing.T) {
+	c := newCluster(t, 1)
+	n := c.nodes[0]
+	n.script("AppendStream", fault{delay: 50 * time.Millisecond, skip: true, err: reasoned(codes.ResourceExhausted, "OVERLOADED", time.Millisecond)})
+	n.script("AppendStream", fault{mute: true})
+	cl := dial(t, c.endpoints())
+	var pending []*client.Pending
+	for i := range 100 {
+		p, err := cl.AppendAsync(testContext(t), draft(fmt.Sprint("m", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pending = append(pending, p)
+	}
+	// The second stream's first append is never answered; what else was sent
+	// on it is what the client allowed itself. The third answers all.
+	for _, p := range pending {
+		if _, err := p.Wait(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.carried) < 3 {
+		t.Errorf("streams carried %v", n.carried)
+	}
+}
