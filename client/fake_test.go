@@ -221,6 +221,9 @@ func (n *node) intercept(ctx context.Context, request any, info *grpc.UnaryServe
 	if f.mute {
 		<-ctx.Done()
 	}
+	if ctx.Err() != nil {
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 	if f.cut {
 		n.cut(ctx)
 	}
@@ -309,6 +312,7 @@ func (n *node) appendOne(ctx context.Context, request *pb.AppendStreamRequest) (
 	if f.mute && f.skip {
 		// What comes after an append that was not applied must not be applied either.
 		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	if f.mute {
 		return nil, nil
