@@ -4,8 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +12,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
-	"tidemark/pebblestore"
 )
 
 // Whatever a committed entry holds that this build does not know in full stops the
@@ -176,29 +173,6 @@ func TestFatalThatReturnsPanics(t *testing.T) {
 		}
 	}()
 	machine.ApplyBatch([]tidemark.Entry{{Index: 1, Term: 1, Kind: tidemark.EntryCommands, Data: []byte("?")}})
-}
-
-// Without a Fatal of its own, the process ends with status 1 and says why.
-func TestFatalByDefaultExits(t *testing.T) {
-	if os.Getenv("TIDEMARK_TEST_FATAL") != "" {
-		store, err := pebblestore.Open(t.TempDir(), pebblestore.DefaultOptions())
-		if err != nil {
-			t.Fatal(err)
-		}
-		New(store, Options{}).ApplyBatch([]tidemark.Entry{commandsOf(7, 3, []byte{0x2a, 0})})
-		fmt.Println("went on")
-		return
-	}
-	process := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFatalByDefaultExits$")
-	process.Env = append(os.Environ(), "TIDEMARK_TEST_FATAL=1", "TMPDIR="+t.TempDir())
-	output, err := process.CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("ended with %v, want exit status 1", err)
-	}
-	if !strings.Contains(string(output), "tidemark: cannot apply log entry: index 7, term 3, command 1 of 1: data has a newer format: command has the unknown kind 5") || strings.Contains(string(output), "went on") {
-		t.Errorf("said %s", output)
-	}
 }
 
 func TestAdvice(t *testing.T) {

@@ -5,9 +5,11 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"tidemark"
 	"tidemark/fsm/fsmpb"
 )
 
@@ -99,6 +101,31 @@ func FuzzDecodeEntry(f *testing.F) {
 			if !bytes.Equal(c, decoded.commands[i]) {
 				t.Fatalf("command %d of %x became %x, and by generated code %x", i, data, decoded.commands[i], c)
 			}
+		}
+	})
+}
+
+// Whatever is committed is applied, or stops the machine by Fatal and leaves the
+// store as it was. Nothing else panics.
+func FuzzApply(f *testing.F) {
+	for _, g := range golden {
+		f.Add(EncodeEntry(goldenTime, [][]byte{g.encoded, g.encoded}))
+	}
+	f.Add(commandsOf(1, 1, appendOf("t", "m", "x"), []byte{0x2a, 0}).Data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b := newBench(t, vfs.NewMem())
+		b.mustApply(entryOf(1, fullDraftOf("first").Encode()))
+		before := b.dump()
+		results, err := b.apply(tidemark.Entry{Index: 2, Term: 1, Kind: tidemark.EntryCommands, Data: data})
+		if err != nil {
+			if after := b.dump(); after != before {
+				t.Fatalf("stopped with %v, and the store became\n%s", err, after)
+			}
+			return
+		}
+		decoded, err := decodeEntry(data, nil)
+		if err != nil || len(results[0]) != len(decoded.commands) || b.machine.Applied().Index != 2 {
+			t.Fatalf("%d results for %d commands (%v), applied index is %d", len(results[0]), len(decoded.commands), err, b.machine.Applied().Index)
 		}
 	})
 }

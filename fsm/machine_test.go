@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -82,6 +83,39 @@ func fullDraftOf(id string) Append {
 	return a
 }
 
+// What changes nothing writes nothing but the applied record.
+func TestWhatChangesNothingWritesNothing(t *testing.T) {
+	b := newBench(t, vfs.NewMem())
+	retry := appendOf("t", "m", "x")
+	ack := Ack{Reader: "alice", Items: []AckItem{{Timeline: "t", Delivered: seq(1)}}}.Encode()
+	b.mustApply(entryOf(1, retry, ack))
+	before := b.dump()
+	b.mustApply(entryOf(2,
+		retry, ack, Noop{}.Encode(), appendOf("t", "m", "other"), appendOf("", "m", "x"),
+		Append{Draft: draft("new", "m", "x"), Expected: seq(1)}.Encode(),
+		AppendBatch{Items: []Append{{Draft: draft("new", "m", "x")}, {Draft: draft("t", "m", "other")}}}.Encode(),
+		Ack{Reader: "bob", Items: []AckItem{{Timeline: "t", Delivered: seq(0)}, {Timeline: "t"}}}.Encode(),
+		Ack{Reader: "bob", Items: []AckItem{{Timeline: "t", Read: seq(1)}, {Timeline: "nowhere", Read: seq(1)}}}.Encode(),
+	))
+	applied, others := splitApplied(b.dump())
+	appliedBefore, othersBefore := splitApplied(before)
+	if applied == appliedBefore || others != othersBefore {
+		t.Errorf("the store became\n%s\nand the applied record %s", others, applied)
+	}
+}
+
+// splitApplied takes the line of the applied record out of a dump.
+func splitApplied(dump string) (applied, others string) {
+	for line := range strings.Lines(dump) {
+		if strings.HasPrefix(line, "01 = ") {
+			applied = line
+		} else {
+			others += line
+		}
+	}
+	return applied, others
+}
+
 func TestSetMembership(t *testing.T) {
 	b := newBench(t, vfs.NewCrashableMem())
 	b.mustApply(entryOf(5, appendOf("t", "m", "x")))
@@ -127,7 +161,9 @@ func TestSnapshotBecomesAnotherMachine(t *testing.T) {
 		t.Fatalf("finished at %d: %v", applied.Index, err)
 	}
 	waited := make(chan error, 1)
-	go func() { waited <- to.machine.WaitApplied(t.Context(), 2) }()
+	patience, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	go func() { waited <- to.machine.WaitApplied(patience, 2) }()
 	if err := to.machine.InstallSnapshot(incoming); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +224,8 @@ func TestWaitAppliedMeansVisible(t *testing.T) {
 	group.Wait()
 }
 
-// A call that is larger than one store batch is applied in several, and all of it.
+// A call that is larger than one store batch is applied in several, which end
+// between entries.
 func TestLargeCalls(t *testing.T) {
 	b := newBench(t, vfs.NewMem())
 	payload := strings.Repeat("x", rule1PayloadBytes)
@@ -196,13 +233,23 @@ func TestLargeCalls(t *testing.T) {
 	for i := range entries {
 		entries[i] = entryOf(uint64(i+1), appendOf("t", fmt.Sprint(i), payload))
 	}
+	unknown := tidemark.Entry{Index: 41, Term: 1}
+	if _, err := b.apply(append(entries, unknown)...); err == nil {
+		t.Error("an unknown kind of entry did not stop the machine")
+	}
+	// 32 times 256 KiB and a little is just more than 8 MiB.
+	if applied := b.machine.Applied().Index; applied != 32 {
+		t.Errorf("%d entries are in the store batches before the one with the fault, want 32", applied)
+	}
+	b.reopen()
 	results := b.mustApply(entries...)
-	for i := range results {
-		if r := results[i][0].(AppendResult); r.SeqID != tidemark.SeqID(i+1) || r.Err != nil {
+	for i, result := range results {
+		if i < 32 {
+			if result != nil {
+				t.Errorf("entry %d was applied twice: %+v", i+1, result)
+			}
+		} else if r := result[0].(AppendResult); r.SeqID != tidemark.SeqID(i+1) || r.Err != nil {
 			t.Errorf("entry %d: %+v", i+1, r)
 		}
-	}
-	if applied := b.machine.Applied().Index; applied != 40 {
-		t.Errorf("applied index is %d", applied)
 	}
 }
