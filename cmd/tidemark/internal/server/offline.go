@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"tidemark"
 	"tidemark/client"
 	"tidemark/fsm"
@@ -138,7 +140,7 @@ func Recover(dataDir string, peers []raftnode.Peer, logger *slog.Logger) (_ Reco
 	if s.cfg.RaftListen == "" {
 		return Recovered{}, fmt.Errorf("the peers do not name this node, %s", owner.NodeID)
 	}
-	f := &floors{directory: directory}
+	f := &floors{directory: directory, metrics: prometheus.NewRegistry()}
 	options := pebblestore.DefaultOptions()
 	options.Logger = logger
 	if f.store, err = pebblestore.Open(storeDir(dataDir), options); err != nil {
