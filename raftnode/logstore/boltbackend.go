@@ -19,9 +19,12 @@ const (
 
 // scanBolt checks all of a log kept by raft-boltdb without changing it, and adds
 // its entries to c.
-func scanBolt(path string, c *chain) error {
+func scanBolt(path string, c *chain) error { return boltScan(path, addBolt(path, c)) }
+
+// addBolt returns a visitor that adds entries to c.
+func addBolt(path string, c *chain) func(bucket string, key, value []byte) error {
 	decoder := codec.NewDecoderBytes(nil, &codec.MsgpackHandle{})
-	return boltScan(path, func(bucket string, key, value []byte) error {
+	return func(bucket string, key, value []byte) error {
 		if bucket != boltLogs {
 			return nil
 		}
@@ -41,7 +44,7 @@ func scanBolt(path string, c *chain) error {
 			return corrupt(path, "%v", err)
 		}
 		return nil
-	})
+	}
 }
 
 // boltBackend is a log in one B+tree file.

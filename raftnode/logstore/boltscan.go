@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -23,8 +24,16 @@ func boltScan(path string, visit func(bucket string, key, value []byte) error) e
 		return err
 	}
 	defer f.Close()
-	w := boltWalk{f: f, visit: visit}
-	err = w.run()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return boltScanReader(f, info.Size(), path, visit)
+}
+
+func boltScanReader(r io.ReaderAt, size int64, path string, visit func(bucket string, key, value []byte) error) error {
+	w := boltWalk{r: r, size: size, visit: visit}
+	err := w.run()
 	var stop visitError
 	switch {
 	case errors.As(err, &stop):
@@ -39,21 +48,20 @@ func boltScan(path string, visit func(bucket string, key, value []byte) error) e
 type visitError struct{ error }
 
 type boltWalk struct {
-	f     *os.File
+	r     io.ReaderAt
+	size  int64
 	meta  boltMeta
 	seen  []uint64 // a bit for each page that is referenced
 	visit func(bucket string, key, value []byte) error
 }
 
 func (w *boltWalk) run() error {
-	info, err := w.f.Stat()
+	meta, err := readBoltMeta(w.r)
 	if err != nil {
 		return err
 	}
-	if w.meta, err = readBoltMeta(w.f); err != nil {
-		return err
-	}
-	if have := uint64(info.Size()) / w.meta.pageSize; have < w.meta.pages {
+	w.meta = meta
+	if have := uint64(w.size) / w.meta.pageSize; have < w.meta.pages {
 		return fmt.Errorf("the file has %d of %d pages", have, w.meta.pages)
 	}
 	w.seen = make([]uint64, w.meta.pages/64+1)
@@ -96,7 +104,7 @@ func (w *boltWalk) page(id uint64) (boltPage, error) {
 	}
 	b := make([]byte, w.meta.pageSize)
 	at := int64(id * w.meta.pageSize)
-	if _, err := w.f.ReadAt(b, at); err != nil {
+	if _, err := w.r.ReadAt(b, at); err != nil {
 		return boltPage{}, err
 	}
 	if got := order.Uint64(b); got != id {
@@ -111,7 +119,7 @@ func (w *boltWalk) page(id uint64) (boltPage, error) {
 			return boltPage{}, fmt.Errorf("page %d has %d more", id, more)
 		}
 		b = make([]byte, (1+more)*w.meta.pageSize)
-		if _, err := w.f.ReadAt(b, at); err != nil {
+		if _, err := w.r.ReadAt(b, at); err != nil {
 			return boltPage{}, err
 		}
 	}

@@ -206,11 +206,11 @@ func diffFiles(a, b map[string][]byte) string {
 	return strings.Join(sorted(diff), ", ")
 }
 
-func TestEveryBitOfTheMarkCounts(t *testing.T) {
+func TestOneDamagedSlotIsNoHarm(t *testing.T) {
 	forKinds(t, func(t *testing.T, o Options) {
 		damagedStore(t, o)
 		good := readFiles(t, o.Dir)
-		for off := range slotBytes {
+		for off := 0; off < slotBytes; off += 7 {
 			for _, slot := range []int{0, slotStride} {
 				d := damage{fmt.Sprintf("flip byte %d", off+slot), func(_ *rand.Rand, path string, b []byte) error {
 					b[off+slot] ^= 0xff

@@ -75,11 +75,9 @@ func prepare(o Options, path string) (slot, error) {
 	if err := syncDir(filepath.Dir(o.Dir)); err != nil {
 		return slot{}, err
 	}
-	s := slot{kind: o.Kind, making: true}
-	if err := createMark(path, s); err != nil {
+	if err := createMark(path, slot{kind: o.Kind, making: true}); err != nil {
 		return slot{}, err
 	}
-	s.writes = 2
 	for _, name := range []string{logName(WAL), logName(BoltDB), stableName} {
 		if err := os.RemoveAll(filepath.Join(o.Dir, name)); err != nil {
 			return slot{}, err
@@ -90,7 +88,10 @@ func prepare(o Options, path string) (slot, error) {
 			return slot{}, err
 		}
 	}
-	return s, syncDir(o.Dir)
+	if err := syncDir(o.Dir); err != nil {
+		return slot{}, err
+	}
+	return readMark(path)
 }
 
 // checked is what the scans before the opening found.

@@ -58,12 +58,13 @@ type walReader struct {
 	buf  []byte
 }
 
-// newWALReader reads the file header, which it returns.
+// newWALReader reads the file header, which it returns; nil if there is none.
 func newWALReader(r io.Reader, size int64) (*walReader, []byte, error) {
 	w := &walReader{r: bufio.NewReaderSize(r, 256<<10), size: size}
 	header := make([]byte, walFileHeader)
 	if _, err := io.ReadFull(w.r, header); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			w.off = size
 			return w, nil, nil
 		}
 		return nil, nil, err
