@@ -145,7 +145,7 @@ func TestNoHeartbeatBypassesTheConsumer(t *testing.T) {
 	})
 	const heartbeats = 100
 	for range heartbeats {
-		req := &raft.AppendEntriesRequest{RPCHeader: n1.header(), Term: 3, Leader: []byte("n1")}
+		req := &raft.AppendEntriesRequest{RPCHeader: n1.header(), Term: 3}
 		if err := n1.AppendEntries("n2", n2.LocalAddr(), req, &raft.AppendEntriesResponse{}); err != nil {
 			t.Fatal(err)
 		}

@@ -107,7 +107,7 @@ func TestReadMessageBelievesNoLength(t *testing.T) {
 func TestDecodedMessageOwnsItsBytes(t *testing.T) {
 	data := encodeMessage(t, &raft.AppendEntriesRequest{Entries: []*raft.Log{{Index: 1, Data: []byte("payload"), Extensions: []byte("ext")}}})
 	var a raft.AppendEntriesRequest
-	if err := codec.NewDecoderBytes(data, &codec.MsgpackHandle{}).Decode(&a); err != nil {
+	if err := codec.NewDecoderBytes(data, decodeHandle).Decode(&a); err != nil {
 		t.Fatal(err)
 	}
 	for i := range data {
@@ -133,7 +133,7 @@ func FuzzReadMessage(f *testing.F) {
 		}
 		for kind := range byte(5) {
 			command := newCommand(kind)
-			if codec.NewDecoderBytes(got, &codec.MsgpackHandle{}).Decode(command) == nil {
+			if codec.NewDecoderBytes(got, decodeHandle).Decode(command) == nil {
 				_ = validate(command, "n1") // must not panic
 			}
 		}

@@ -17,6 +17,14 @@ const readBuffer = 256 << 10
 // keepMessageBuffer is the largest message whose buffer a connection keeps for the next.
 const keepMessageBuffer = 1 << 20
 
+// decodeHandle lets the decoder allocate an entry's bytes at once instead of
+// growing them. It may: readMessage has seen that what the lengths claim is there.
+var decodeHandle = func() *codec.MsgpackHandle {
+	h := &codec.MsgpackHandle{}
+	h.MaxInitLen = 1 << 20
+	return h
+}()
+
 func (t *Transport) listen() {
 	for {
 		conn, err := t.streams.Accept()
@@ -145,7 +153,7 @@ func (s *session) readCommand(kind byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := codec.NewDecoderBytes(s.buf, &codec.MsgpackHandle{}).Decode(command); err != nil {
+	if err := codec.NewDecoderBytes(s.buf, decodeHandle).Decode(command); err != nil {
 		return nil, invalidRPC("%T does not decode: %v", command, err)
 	}
 	return command, nil

@@ -106,7 +106,7 @@ func TestTransportCarriesEveryCall(t *testing.T) {
 
 	at := time.Now().Round(0)
 	entries := &raft.AppendEntriesRequest{
-		RPCHeader: n1.header(), Term: 3, Leader: []byte("n1"), PrevLogEntry: 4, PrevLogTerm: 2, LeaderCommitIndex: 4,
+		RPCHeader: n1.header(), Term: 3, PrevLogEntry: 4, PrevLogTerm: 2, LeaderCommitIndex: 4,
 		Entries: []*raft.Log{
 			{Index: 5, Term: 2, Type: raft.LogCommand, Data: bytes.Repeat([]byte("x"), 3<<20), Extensions: []byte("e"), AppendedAt: at},
 			{Index: 6, Term: 3, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(testConfiguration()), Extensions: []byte{}, AppendedAt: at},
@@ -119,7 +119,7 @@ func TestTransportCarriesEveryCall(t *testing.T) {
 	sameTimes(t, got.(*raft.AppendEntriesRequest).Entries, at)
 	same(entries)
 
-	vote := &raft.RequestVoteRequest{RPCHeader: n1.header(), Term: 3, Candidate: []byte("n1"), LastLogIndex: 9, LastLogTerm: 3, LeadershipTransfer: true}
+	vote := &raft.RequestVoteRequest{RPCHeader: n1.header(), Term: 3, LastLogIndex: 9, LastLogTerm: 3, LeadershipTransfer: true}
 	var voted raft.RequestVoteResponse
 	if err := n1.RequestVote("n2", n2.LocalAddr(), vote, &voted); err != nil || !voted.Granted {
 		t.Fatalf("vote: %+v, %v", voted, err)
@@ -139,7 +139,7 @@ func TestTransportCarriesEveryCall(t *testing.T) {
 
 	content := bytes.Repeat([]byte("snapshot "), 200_000)
 	snapshot := &raft.InstallSnapshotRequest{
-		RPCHeader: n1.header(), SnapshotVersion: 1, Term: 3, Leader: []byte("n1"), LastLogIndex: 9, LastLogTerm: 3, Peers: []byte{},
+		RPCHeader: n1.header(), SnapshotVersion: 1, Term: 3, LastLogIndex: 9, LastLogTerm: 3, Peers: []byte{},
 		Configuration: raft.EncodeConfiguration(testConfiguration()), ConfigurationIndex: 2, Size: int64(len(content)),
 	}
 	var installed raft.InstallSnapshotResponse
@@ -239,6 +239,7 @@ func TestInvalidMessagesDoNotReachRaft(t *testing.T) {
 		"configuration's address of node":    entry(&raft.Log{Index: 10, Term: 5, Type: raft.LogConfiguration, Data: config(raft.Server{ID: "a"})}),
 		"snapshot has version 0":             snapshot(func(s *raft.InstallSnapshotRequest) { s.SnapshotVersion = 0 }),
 		"snapshot has -1 bytes":              snapshot(func(s *raft.InstallSnapshotRequest) { s.Size = -1 }),
+		"bytes; limit is 0 to 1125899906842": snapshot(func(s *raft.InstallSnapshotRequest) { s.Size = 1<<63 - 1 }),
 		"snapshot has index 0":               snapshot(func(s *raft.InstallSnapshotRequest) { s.LastLogIndex = 0 }),
 		"configuration index is 10, above":   snapshot(func(s *raft.InstallSnapshotRequest) { s.ConfigurationIndex = 10 }),
 		"configuration does not decode":      snapshot(func(s *raft.InstallSnapshotRequest) { s.Configuration = []byte{0xc3} }),

@@ -52,6 +52,8 @@ const (
 	maxCounter = math.MaxInt64
 	// maxServers bounds a configuration.
 	maxServers = 1024
+	// maxSnapshotBytes leaves room for sums with a size.
+	maxSnapshotBytes = 1 << 50
 )
 
 // validate reports what in a decoded message could make Raft panic, or could not
@@ -140,8 +142,8 @@ func validateSnapshot(s *raft.InstallSnapshotRequest) error {
 	if s.SnapshotVersion != raft.SnapshotVersionMax {
 		return fmt.Errorf("snapshot has version %d; this version knows %d", s.SnapshotVersion, raft.SnapshotVersionMax)
 	}
-	if s.Size < 0 {
-		return fmt.Errorf("snapshot has %d bytes", s.Size)
+	if s.Size < 0 || s.Size > maxSnapshotBytes {
+		return fmt.Errorf("snapshot has %d bytes; limit is 0 to %d", s.Size, int64(maxSnapshotBytes))
 	}
 	if s.LastLogIndex == 0 {
 		return errors.New("snapshot has index 0")
