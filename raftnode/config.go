@@ -116,6 +116,9 @@ type Config struct {
 	Fatal func(error)
 	// Metrics is NewMetrics(nil) if nil.
 	Metrics *Metrics
+
+	// wrapLog, if set, puts a test's log around the one that Raft sees.
+	wrapLog func(raft.LogStore) raft.LogStore
 }
 
 // DefaultConfig returns the numbers of a node, each with its reason.

@@ -209,7 +209,10 @@ func (n *Node) startRaft() error {
 	// Raft can tell of a change of leadership before NewRaft returns.
 	ready := make(chan struct{})
 	n.tasks.Go(func() { n.followLeadership(ready) })
-	log := retainingLog{n.logs.Log(), n.retention, n.machine.DurableIndex}
+	var log raft.LogStore = retainingLog{n.logs.Log(), n.retention, n.machine.DurableIndex}
+	if n.cfg.wrapLog != nil {
+		log = n.cfg.wrapLog(log)
+	}
 	r, err := raft.NewRaft(n.cfg.raftConfig(n.notify), n.fsm, log, n.logs.Stable(), n.snapshots, n.transport)
 	if err != nil {
 		close(n.raftDone)
