@@ -27,8 +27,8 @@ const _ uint = MaxLineBytes - 2*6*(tidemark.MaxPayloadBytes+tidemark.MaxAttribut
 type Record struct {
 	Timeline  string `json:"timeline"`
 	MessageID string `json:"message_id"`
-	Sender    string `json:"sender,omitempty"`
-	Type      string `json:"type,omitempty"`
+	Sender    string `json:"sender"`
+	Type      string `json:"type"`
 	// Body is the payload as text; nil if Payload holds it.
 	Body *string `json:"body,omitempty"`
 	// Payload is the payload in base64, for bytes that are not UTF-8.
