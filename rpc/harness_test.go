@@ -245,7 +245,7 @@ type fakeStore struct {
 
 var fakeHead = tidemark.Head{Timeline: "t", Number: 1, First: 1, Last: 10, Bytes: 100, CreatedTime: 1, LastTime: 10}
 
-func (s *fakeStore) Head(id tidemark.TimelineID) (tidemark.Head, uint64, error) {
+func (s *fakeStore) GetHead(id tidemark.TimelineID) (tidemark.Head, uint64, error) {
 	if id != "t" {
 		return tidemark.Head{}, 0, tidemark.ErrTimelineNotFound
 	}
@@ -294,7 +294,7 @@ func (s *fakeStore) CursorsByReader(reader tidemark.ReaderID, after uint64, limi
 	page.More = int(after)+limit < 3
 	return page, nil
 }
-func (s *fakeStore) Timelines(_, after tidemark.TimelineID, limit int) (page tidemark.TimelinePage, err error) {
+func (s *fakeStore) Timelines(_ string, after tidemark.TimelineID, limit int) (page tidemark.TimelinePage, err error) {
 	for _, id := range []tidemark.TimelineID{"t", "u"} {
 		if id > after && len(page.Heads) < limit {
 			page.Heads = append(page.Heads, tidemark.Head{Timeline: id, First: 1})

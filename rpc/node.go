@@ -65,9 +65,9 @@ type Pending interface {
 // Store is what rpc reads from; a *pebblestore.Store is one. Each call sees one
 // consistent view. All methods are safe for concurrent use.
 type Store interface {
-	// Head returns the head and an applied index that covers it, or ErrTimelineNotFound
+	// GetHead returns the head and an applied index that covers it, or ErrTimelineNotFound
 	// if nothing was ever appended, as do the other reads of one timeline.
-	Head(tidemark.TimelineID) (tidemark.Head, uint64, error)
+	GetHead(tidemark.TimelineID) (tidemark.Head, uint64, error)
 	Read(tidemark.Range) (tidemark.Page, error)
 	// Get and GetByID return ErrMessageNotFound for a message that the timeline does not hold.
 	Get(tidemark.TimelineID, tidemark.SeqID) (tidemark.Message, uint64, error)
@@ -77,7 +77,7 @@ type Store interface {
 	CountCursors(timeline tidemark.TimelineID, readAtLeast tidemark.SeqID) (count, applied uint64, err error)
 	// CursorsByReader pages in the order of the timelines' numbers, after one of them (0 for the start).
 	CursorsByReader(reader tidemark.ReaderID, after uint64, limit int) (tidemark.CursorPage, error)
-	Timelines(prefix, after tidemark.TimelineID, limit int) (tidemark.TimelinePage, error)
+	Timelines(prefix string, after tidemark.TimelineID, limit int) (tidemark.TimelinePage, error)
 	Applied() tidemark.Applied
 }
 

