@@ -23,15 +23,6 @@ const (
 	maxReplyBytes = 4 * tidemark.MaxPageBytes
 	// maxDiscovered bounds the members that are known beside the given endpoints.
 	maxDiscovered = 64
-	// discoveryTimeout is how long nodes have to say who leads. A node that takes
-	// longer is not asked for anything else either.
-	discoveryTimeout = time.Second
-	// discoveryPatience is how much longer than the first node the others have.
-	discoveryPatience = 100 * time.Millisecond
-	// An endpoint that failed is left alone for penaltyBase, twice as long after
-	// each further failure, up to penaltyMax; unless there is no other.
-	penaltyBase = 100 * time.Millisecond
-	penaltyMax  = 5 * time.Second
 )
 
 // endpoint is one node and the connection to it.
@@ -42,27 +33,39 @@ type endpoint struct {
 	cluster   pb.ClusterServiceClient
 
 	// Guarded by endpoints.mu.
-	failures int
-	badUntil time.Time
+
+	// id is the node's own, once it has told it.
+	id string
+	// bad says that the last that was seen of it is a failure, at badSince. It is
+	// avoided until a probe gets an answer.
+	bad      bool
+	badSince time.Time
+	probed   bool
 }
 
 // endpoints are all nodes that the client knows, and which of them leads.
 type endpoints struct {
 	options *options
 	dial    []grpc.DialOption
+	// ctx ends when the client is closed, and with it the probes.
+	ctx    context.Context
+	cancel context.CancelFunc
+	probes sync.WaitGroup
 
 	mu    sync.Mutex
 	given []*endpoint
 	// discovered are members that were not given.
 	discovered []*endpoint
 	next       int
-	// leader is who led when last heard of, or nil.
+	// leader is who led when last heard of, or nil, and term the term of it.
 	leader *endpoint
+	term   uint64
 	closed bool
 }
 
 func newEndpoints(addresses []string, o *options) (*endpoints, error) {
-	e := &endpoints{options: o, dial: append([]grpc.DialOption{
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &endpoints{options: o, ctx: ctx, cancel: cancel, dial: append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUserAgent("tidemark-go"),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReplyBytes)),
@@ -112,9 +115,12 @@ func (e *endpoints) connect(address string) (*endpoint, error) {
 
 func (e *endpoints) close() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.closed = true
-	for _, node := range slices.Concat(e.given, e.discovered) {
+	nodes := slices.Concat(e.given, e.discovered)
+	e.mu.Unlock()
+	e.cancel()
+	e.probes.Wait()
+	for _, node := range nodes {
 		// Closing fails only if it is closed already.
 		_ = node.conn.Close()
 	}
@@ -132,49 +138,32 @@ func (e *endpoints) find(address string) *endpoint {
 	return nil
 }
 
-// learn finds or adds a member's address; nil if it may not be used. It is called with mu held.
-func (e *endpoints) learn(address string) *endpoint {
-	if address == "" {
-		return nil
-	}
-	if node := e.find(address); node != nil {
-		return node
-	}
-	if e.closed || !e.options.discovery || len(e.discovered) >= maxDiscovered {
-		return nil
-	}
-	node, err := e.connect(address)
-	if err != nil {
-		e.options.logger.Debug("member's address is of no use", "address", address, "error", err)
-		return nil
-	}
-	e.discovered = append(e.discovered, node)
-	return node
-}
-
-// any chooses an endpoint: the given ones in turn; if all of them have failed just
-// now, another member; and if there is none, the one that has been left alone longest.
+// any chooses an endpoint: the given ones in turn; if all of them are bad, another
+// member; and if that is bad too, the one that has been left alone longest.
 func (e *endpoints) any() *endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.anyLocked(time.Now())
+	return e.anyLocked()
 }
 
-func (e *endpoints) anyLocked(now time.Time) *endpoint {
+func (e *endpoints) anyLocked() *endpoint {
 	var best *endpoint
 	for i := range e.given {
 		node := e.given[(e.next+i)%len(e.given)]
-		if !now.Before(node.badUntil) {
+		if !node.bad {
 			e.next = (e.next + i + 1) % len(e.given)
 			return node
 		}
-		if best == nil || node.badUntil.Before(best.badUntil) {
+		if best == nil || node.badSince.Before(best.badSince) {
 			best = node
 		}
 	}
 	for _, node := range e.discovered {
-		if node.badUntil.Before(best.badUntil) {
+		if !node.bad || node.badSince.Before(best.badSince) {
 			best = node
+		}
+		if !node.bad {
+			break
 		}
 	}
 	return best
@@ -184,18 +173,17 @@ func (e *endpoints) anyLocked(now time.Time) *endpoint {
 func (e *endpoints) writer() *endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := time.Now()
-	if e.leader != nil && !now.Before(e.leader.badUntil) {
+	if e.leader != nil && !e.leader.bad {
 		return e.leader
 	}
-	return e.anyLocked(now)
+	return e.anyLocked()
 }
 
-// knownLeader is nil if nobody is known to lead.
+// knownLeader is nil if nobody is known to lead, or who does is bad.
 func (e *endpoints) knownLeader() *endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.leader != nil && time.Now().Before(e.leader.badUntil) {
+	if e.leader != nil && e.leader.bad {
 		return nil
 	}
 	return e.leader
@@ -204,7 +192,7 @@ func (e *endpoints) knownLeader() *endpoint {
 // succeeded takes note of an answer.
 func (e *endpoints) succeeded(node *endpoint) {
 	e.mu.Lock()
-	node.failures, node.badUntil = 0, time.Time{}
+	node.bad = false
 	e.mu.Unlock()
 }
 
@@ -220,74 +208,28 @@ func (e *endpoints) failed(node *endpoint, f *failure) {
 		e.leader = nil
 	}
 	if errors.Is(f.err, tidemark.ErrNotLeader) {
-		if leader := e.learn(f.leader); leader != nil && leader != node {
+		if leader := e.learn(f.leaderID, f.leader); leader != nil && leader != node {
 			e.leader = leader
 		}
 		return
 	}
-	node.badUntil = time.Now().Add(min(penaltyBase<<min(node.failures, 10), penaltyMax))
-	node.failures++
+	node.bad, node.badSince = true, time.Now()
+	if !node.probed && !e.closed {
+		node.probed = true
+		e.probes.Go(func() { e.probe(node) })
+	}
 }
 
-// discover asks all nodes who leads, and believes the first that knows. It returns
-// nil if none does.
-func (e *endpoints) discover(ctx context.Context) *endpoint {
-	if !e.options.discovery {
-		return e.knownLeader()
-	}
-	ctx, cancel := context.WithTimeout(ctx, discoveryTimeout)
-	defer cancel()
-	e.mu.Lock()
-	nodes := slices.Concat(e.given, e.discovered)
-	e.mu.Unlock()
-	answers := make(chan *pb.StatusResponse, len(nodes))
-	for _, node := range nodes {
-		go func() {
-			if node.ready(ctx) != nil {
-				answers <- nil
-				return
-			}
-			answer, err := node.cluster.Status(ctx, &pb.StatusRequest{})
-			if err != nil {
-				answer = nil
-			}
-			answers <- answer
-		}()
-	}
-	var patience <-chan time.Time
-	for range nodes {
-		select {
-		case answer := <-answers:
-			if leader := e.believe(answer); leader != nil {
-				return leader
-			}
-			if answer != nil && patience == nil {
-				patience = time.After(discoveryPatience)
-			}
-		case <-patience:
-			return nil
-		}
-	}
-	return nil
-}
-
-// believe takes a node's word about members and leader. It returns the leader
-// unless that has failed just now: the node may not have noticed yet.
-func (e *endpoints) believe(answer *pb.StatusResponse) *endpoint {
-	if answer == nil {
-		return nil
-	}
+// hasOther reports whether there is an endpoint to turn to after node failed.
+func (e *endpoints) hasOther(node *endpoint) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, member := range answer.GetMembers() {
-		e.learn(member.GetClientAddress())
+	for _, other := range slices.Concat(e.given, e.discovered) {
+		if other != node && !other.bad {
+			return true
+		}
 	}
-	leader := e.learn(answer.GetLeaderClientAddress())
-	if leader == nil || time.Now().Before(leader.badUntil) {
-		return nil
-	}
-	e.leader = leader
-	return leader
+	return false
 }
 
 // ready waits until there is a connection. It fails when a connection attempt has

@@ -252,3 +252,67 @@ func TestOverloadSlowsDown(t *testing.T) {
 		t.Errorf("streams carried %v", n.carried)
 	}
 }
+
+// TestFrozenNodeCostsOnce: after one read has found out, others do not have to, and
+// a short deadline is enough to turn to another node.
+func TestFrozenNodeCostsOnce(t *testing.T) {
+	c := newCluster(t, 3)
+	cl := dial(t, c.endpoints(), client.WithStallTimeout(2*time.Second))
+	mustAppend(t, cl, draft("m1"))
+	read := func() time.Duration {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), 800*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		if _, err := cl.Read(ctx, "conv/1"); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(begin)
+	}
+	for range c.nodes {
+		read()
+	}
+	c.nodes[1].gate.freeze()
+	slow := 0
+	for range 30 {
+		if read() > 300*time.Millisecond {
+			slow++
+		}
+	}
+	if slow != 1 {
+		t.Errorf("%d reads had to wait for the frozen node", slow)
+	}
+	c.nodes[1].gate.thaw()
+	before := c.nodes[1].count("Read")
+	eventually(t, "the node is used again", func() bool { read(); return c.nodes[1].count("Read") > before+1 })
+}
+
+// TestOldLeaderIsNotBelieved: a node that still thinks that it leads names an older term.
+func TestOldLeaderIsNotBelieved(t *testing.T) {
+	c := newCluster(t, 2)
+	cl := dial(t, c.endpoints(), client.WithLeaderRefresh(time.Millisecond), client.WithStallTimeout(40*time.Millisecond))
+	c.lead(1)
+	mustAppend(t, cl, draft("m"))
+	c.nodes[0].setBelief(0, 0)
+	for i := range 50 {
+		mustAppend(t, cl, draft(fmt.Sprint("m", i)))
+		time.Sleep(5 * time.Millisecond)
+	}
+	if n := c.nodes[0].count("AppendStream"); n > 0 {
+		t.Errorf("%d appends went to the old leader", n)
+	}
+}
+
+// TestEndpointIsKnownByItsID: the leader is reached at the endpoint that was given,
+// whatever address it tells.
+func TestEndpointIsKnownByItsID(t *testing.T) {
+	c := newCluster(t, 2)
+	c.lead(1)
+	c.nodes[0].advertise(unused(t))
+	c.nodes[1].advertise(unused(t))
+	cl := dial(t, c.endpoints())
+	mustAppend(t, cl, draft("m1"))
+	if n := c.nodes[1].count("AppendStream"); n != 1 {
+		t.Errorf("leader got %d appends", n)
+	}
+}

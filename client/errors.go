@@ -104,8 +104,8 @@ type failure struct {
 	err error
 	// retryAfter is how long the node asked to wait, or 0.
 	retryAfter time.Duration
-	// leader is where the node said that the leader serves, or empty.
-	leader string
+	// leaderID is who leads, and leader where that serves, as the node said; or empty.
+	leaderID, leader string
 }
 
 // statusError is a status of a node. It wraps what the status stands for, and
@@ -156,7 +156,7 @@ func understand(endpoint string, err error) *failure {
 		}
 	}
 	metadata := info.GetMetadata()
-	f.leader = metadata[metadataLeader]
+	f.leaderID, f.leader = metadata[metadataLeaderID], metadata[metadataLeader]
 	verdict, word := wordOf(st.Code(), info.GetReason(), st.Message(), metadata)
 	if violation != nil && word == tidemark.ErrInvalid {
 		word = &tidemark.InvalidError{Field: violation.GetField(), Rule: violation.GetDescription()}
@@ -177,6 +177,7 @@ func understandItem(endpoint string, e *pb.Error) *failure {
 // The domain of an ErrorInfo, and the keys of its metadata; see docs/errors.md.
 const (
 	errorDomain      = "tidemark"
+	metadataLeaderID = "leader_id"
 	metadataLeader   = "leader_address"
 	metadataField    = "field"
 	metadataRule     = "rule"

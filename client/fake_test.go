@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -81,9 +80,20 @@ type node struct {
 	levels []*pb.Consistency
 	// deny is what every call gets.
 	deny error
+	// belief is what the node says about leader and term, if not the truth.
+	belief *pb.StatusResponse
+	// told is the address that the nodes tell for this one; guarded by cluster.mu.
+	told string
 }
 
-func newCluster(t testing.TB, size int) *cluster {
+// tb is what the cluster needs of a test, so that examples can have one too.
+type tb interface {
+	Helper()
+	Fatal(args ...any)
+	Cleanup(func())
+}
+
+func newCluster(t tb, size int) *cluster {
 	t.Helper()
 	c := &cluster{timelines: make(map[string]*timeline), cursors: make(map[[2]string]*pb.Cursor)}
 	for i := range size {
@@ -92,7 +102,7 @@ func newCluster(t testing.TB, size int) *cluster {
 	return c
 }
 
-func (c *cluster) newNode(t testing.TB, id int, address string) *node {
+func (c *cluster) newNode(t tb, id int, address string) *node {
 	t.Helper()
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -104,6 +114,7 @@ func (c *cluster) newNode(t testing.TB, id int, address string) *node {
 		scripts: make(map[string][]fault), calls: make(map[string]int),
 	}
 	n.gate.opened.L = &n.gate.mu
+	n.told = n.address
 	n.server = grpc.NewServer(grpc.UnaryInterceptor(n.intercept))
 	pb.RegisterTimelineServiceServer(n.server, n)
 	pb.RegisterClusterServiceServer(n.server, n)
@@ -429,16 +440,37 @@ func conflict(expected, last uint64) error {
 	return reasoned(codes.Aborted, "SEQUENCE_CONFLICT", 0, "expected_last_seq_id", fmt.Sprint(expected), "last_seq_id", fmt.Sprint(last))
 }
 
+// setBelief makes the node name a leader of its own, of a term of its own.
+func (n *node) setBelief(leader int, term uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.belief = &pb.StatusResponse{LeaderId: nodeID(leader), LeaderClientAddress: n.cluster.nodes[leader].address, Term: term}
+}
+
+// advertise makes others tell this address for the node.
+func (n *node) advertise(address string) {
+	n.cluster.mu.Lock()
+	defer n.cluster.mu.Unlock()
+	n.told = address
+}
+
+func nodeID(i int) string { return fmt.Sprintf("n%d", i+1) }
+
 func (n *node) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
 	c := n.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	reply := &pb.StatusResponse{NodeId: fmt.Sprintf("n%d", n.id+1), Role: "follower"}
+	reply := &pb.StatusResponse{NodeId: nodeID(n.id), Role: "follower", Term: 1}
 	for i, other := range c.nodes {
-		reply.Members = append(reply.Members, &pb.Member{NodeId: fmt.Sprintf("n%d", i+1), ClientAddress: other.address, Leader: i == c.leader})
+		reply.Members = append(reply.Members, &pb.Member{NodeId: nodeID(i), ClientAddress: other.told, Leader: i == c.leader})
 	}
 	if c.leader >= 0 && c.leader < len(c.nodes) {
-		reply.LeaderId, reply.LeaderClientAddress = fmt.Sprintf("n%d", c.leader+1), c.nodes[c.leader].address
+		reply.LeaderId, reply.LeaderClientAddress = nodeID(c.leader), c.nodes[c.leader].told
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.belief != nil {
+		reply.LeaderId, reply.LeaderClientAddress, reply.Term = n.belief.GetLeaderId(), n.belief.GetLeaderClientAddress(), n.belief.GetTerm()
 	}
 	return reply, nil
 }

@@ -192,7 +192,9 @@ func (pending *Pending) givenUp(cause error) error {
 func (p *pipeline) watchedBy(pending *Pending, stop func() bool) {
 	p.mu.Lock()
 	ended := pending.ended
-	pending.stop = stop
+	if !ended {
+		pending.stop = stop
+	}
 	p.mu.Unlock()
 	if ended {
 		stop()

@@ -12,8 +12,13 @@ import (
 	"tidemark"
 )
 
-// maxRetryAfter bounds how long a node can make the client wait.
-const maxRetryAfter = 10 * time.Second
+const (
+	// maxRetryAfter bounds how long a node can make the client wait.
+	maxRetryAfter = 10 * time.Second
+	// minBlame is how long a node must have had to answer to be called bad for not
+	// doing so.
+	minBlame = 100 * time.Millisecond
+)
 
 // backoff is exponential with full jitter: many clients that fail together do not
 // come back together.
@@ -61,14 +66,15 @@ func do[T any](ctx context.Context, c *Client, call call, attempt func(context.C
 			c.nodes.succeeded(node)
 			return result, nil
 		}
-		if ctx.Err() == nil {
-			// A deadline of the caller's own is not the node's fault.
-			c.nodes.failed(node, f)
-		}
 		if err := r.conclude(ctx, node, f); err != nil {
 			return result, err
 		}
-		c.sleep(ctx, r.wait.next(f.retryAfter))
+		asked := f.retryAfter
+		if !errors.Is(f.err, tidemark.ErrOverloaded) && call.node == nil && c.nodes.hasOther(node) {
+			// What this node has to wait for, another one may not.
+			asked = 0
+		}
+		c.sleep(ctx, r.wait.next(asked))
 	}
 }
 
@@ -105,23 +111,36 @@ func once[T any](ctx context.Context, r *retrier, node *endpoint, attempt func(c
 			r.c.options.observer(Attempt{Operation: r.call.name, Endpoint: node.address, Duration: time.Since(begin), Err: f.observed(r.call.write)})
 		}
 	}()
-	// Each attempt that took too long doubles the time of the next, so that a
-	// call that is merely slow is not given up again and again.
-	ctx, cancel := context.WithTimeout(ctx, r.c.options.stallTimeout<<min(r.timeouts, 10))
+	attemptCtx, cancel := context.WithTimeout(ctx, r.patience(ctx, node))
 	defer cancel()
 	defer context.AfterFunc(r.c.ctx, cancel)()
-	if err := r.c.connect(ctx, node); err != nil {
-		return result, unreachable(node.address, err)
-	}
-	result, err := attempt(ctx, node)
-	if err == nil {
+	if err := r.c.connect(attemptCtx, node); err != nil {
+		f = unreachable(node.address, err)
+	} else if result, err = attempt(attemptCtx, node); err != nil {
+		f = understand(node.address, err)
+	} else {
 		return result, nil
 	}
-	f = understand(node.address, err)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) || f.code == codes.DeadlineExceeded {
+	timeout := attemptCtx.Err() != nil || f.code == codes.DeadlineExceeded
+	if timeout {
 		r.timeouts++
 	}
+	// A short deadline is not the node's fault, nor is a caller who goes.
+	if ctx.Err() == nil && r.call.node == nil && (!timeout || time.Since(begin) >= minBlame) {
+		r.c.nodes.failed(node, f)
+	}
 	return result, f
+}
+
+// patience is how long the next attempt may take. Each that took too long doubles
+// it, so that a call that is merely slow is not given up again and again. If there
+// is somebody else to ask, half of the caller's time is kept for that.
+func (r *retrier) patience(ctx context.Context, node *endpoint) time.Duration {
+	patience := r.c.options.stallTimeout << min(r.timeouts, 10)
+	if deadline, ok := ctx.Deadline(); ok && r.call.node == nil && r.c.nodes.hasOther(node) {
+		patience = min(patience, time.Until(deadline)/2)
+	}
+	return patience
 }
 
 // observed is the error of an attempt as an observer is told.

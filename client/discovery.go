@@ -1,0 +1,143 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	pb "tidemark/rpc/tidemarkv1"
+)
+
+const (
+	// discoveryTimeout is how long nodes have to say who leads.
+	discoveryTimeout = time.Second
+	// discoveryPatience is how much longer than the first node the others have.
+	discoveryPatience = 100 * time.Millisecond
+	// A bad endpoint is probed after probeMin, and then after pauses that double
+	// up to probeMax.
+	probeMin = 100 * time.Millisecond
+	probeMax = 2 * time.Second
+)
+
+// learn finds or adds a member; nil if it may not be used. It is called with mu held.
+func (e *endpoints) learn(id, address string) *endpoint {
+	for _, node := range slices.Concat(e.given, e.discovered) {
+		// A node may serve at another address than the one it tells.
+		if id != "" && node.id == id {
+			return node
+		}
+	}
+	if address == "" {
+		return nil
+	}
+	if node := e.find(address); node != nil {
+		return node
+	}
+	if e.closed || !e.options.discovery || len(e.discovered) >= maxDiscovered {
+		return nil
+	}
+	node, err := e.connect(address)
+	if err != nil {
+		e.options.logger.Debug("member's address is of no use", "address", address, "error", err)
+		return nil
+	}
+	e.discovered = append(e.discovered, node)
+	return node
+}
+
+// answer is what a node said of itself and the cluster, or nil.
+type answer struct {
+	node   *endpoint
+	status *pb.StatusResponse
+}
+
+// discover asks all nodes who leads, and believes the first that knows. It returns
+// nil if none does.
+func (e *endpoints) discover(ctx context.Context) *endpoint {
+	if !e.options.discovery {
+		return e.knownLeader()
+	}
+	ctx, cancel := context.WithTimeout(ctx, discoveryTimeout)
+	defer cancel()
+	e.mu.Lock()
+	nodes := slices.Concat(e.given, e.discovered)
+	e.mu.Unlock()
+	answers := make(chan answer, len(nodes))
+	for _, node := range nodes {
+		go func() { answers <- answer{node, node.status(ctx)} }()
+	}
+	var patience <-chan time.Time
+	for range nodes {
+		select {
+		case a := <-answers:
+			if leader := e.believe(a); leader != nil {
+				return leader
+			}
+			if a.status != nil && patience == nil {
+				patience = time.After(discoveryPatience)
+			}
+		case <-patience:
+			return nil
+		}
+	}
+	return nil
+}
+
+// believe takes a node's word about itself, the members and the leader. It returns
+// the leader, unless an answer of a later term is known, or the leader is bad: who
+// names it may not have noticed yet. The leader's own word shows that it is not.
+func (e *endpoints) believe(a answer) *endpoint {
+	if a.status == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a.node.id = a.status.GetNodeId()
+	for _, member := range a.status.GetMembers() {
+		e.learn(member.GetNodeId(), member.GetClientAddress())
+	}
+	leader := e.learn(a.status.GetLeaderId(), a.status.GetLeaderClientAddress())
+	if leader == nil || a.status.GetTerm() < e.term || leader.bad && leader != a.node {
+		return nil
+	}
+	leader.bad = false
+	e.leader, e.term = leader, a.status.GetTerm()
+	return leader
+}
+
+// status is what the node says of itself, or nil if it does not answer.
+func (n *endpoint) status(ctx context.Context) *pb.StatusResponse {
+	if n.ready(ctx) != nil {
+		return nil
+	}
+	status, err := n.cluster.Status(ctx, &pb.StatusRequest{})
+	if err != nil {
+		return nil
+	}
+	return status
+}
+
+// probe asks a bad node until it answers and can serve, so that no call has to be
+// the one that finds out.
+func (e *endpoints) probe(node *endpoint) {
+	for pause := probeMin; ; pause = min(2*pause, probeMax) {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		ctx, cancel := context.WithTimeout(e.ctx, e.options.stallTimeout)
+		status := node.status(ctx)
+		cancel()
+		e.mu.Lock()
+		if status != nil && status.GetNotServingReason() == "" {
+			node.bad = false
+		}
+		if !node.bad {
+			node.probed = false
+			e.mu.Unlock()
+			return
+		}
+		e.mu.Unlock()
+	}
+}
