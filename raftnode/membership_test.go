@@ -1,0 +1,344 @@
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"tidemark"
+	"tidemark/raftnode/logstore"
+)
+
+func TestMembersJoinAndLeave(t *testing.T) {
+	bothLogStores(t, func(t *testing.T, kind logstore.Kind) {
+		c := newCluster(t, kind, 3, func(cfg *Config) { cfg.TrailingTime, cfg.TrailingBytes = time.Nanosecond, 1 })
+		for range 100 {
+			c.propose("x")
+		}
+		leader := c.leader()
+		if _, _, err := leader.TakeSnapshot(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		joined := c.join("n4")
+		if err := joined.Ready(); !errors.Is(err, tidemark.ErrNoLeader) {
+			t.Fatalf("a node that waits to be added is ready: %v", err)
+		}
+		if err := leader.AddMember(testContext(t), "n4", joined.address); err != nil {
+			t.Fatal(err)
+		}
+		if err := leader.AddMember(testContext(t), "n4", joined.address); err != nil {
+			t.Fatalf("adding it twice: %v", err)
+		}
+		if err := leader.AddMember(testContext(t), "n4", "127.0.0.1:1"); !errors.Is(err, tidemark.ErrMemberExists) {
+			t.Fatalf("adding its id with another address: %v", err)
+		}
+		if err := leader.AddMember(testContext(t), "n5", joined.address); !errors.Is(err, tidemark.ErrMemberExists) {
+			t.Fatalf("adding its address with another id: %v", err)
+		}
+		if server, _ := findServer(leader.members.configuration(), "n4"); server.Suffrage == 0 {
+			t.Fatal("a new member votes at once")
+		}
+		c.agree()
+		eventually(t, "n4 is ready", func() bool { return joined.Ready() == nil })
+		eventually(t, "n4 is promoted", func() bool { return c.leader().PromoteMember(testContext(t), "n4") == nil })
+		if n := len(voters(c.leader().members.configuration())); n != 4 {
+			t.Fatalf("%d voters, want 4", n)
+		}
+		// It leaves, and another node with the same id and an empty disk comes.
+		c.propose("y")
+		if c.leader() == joined {
+			if _, err := joined.TransferLeadership(testContext(t), "n1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.leader().RemoveMember(testContext(t), "n4"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.leader().RemoveMember(testContext(t), "n4"); !errors.Is(err, tidemark.ErrMemberNotFound) {
+			t.Fatal(err)
+		}
+		c.stop("n4")
+		delete(c.nodes, "n4")
+		c.agree()
+		again := c.join("n4")
+		if err := c.leader().AddMember(testContext(t), "n4", again.address); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the new n4 is promoted", func() bool { return c.leader().PromoteMember(testContext(t), "n4") == nil })
+		c.propose("z")
+		c.agree()
+	})
+}
+
+// A node that comes back under its id without its data is refused, and told what to do.
+func TestEmptyNodeUnderAKnownIDIsRefused(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	c.fill("a", 10)
+	c.agree()
+	lost := c.followers(c.leader())[0]
+	c.stop(lost.id)
+	if err := os.RemoveAll(lost.dir); err != nil {
+		t.Fatal(err)
+	}
+	lost.machine = newFakeMachine()
+	c.restart(lost.id)
+	var err error
+	select {
+	case err = <-lost.fatals:
+	case <-time.After(testTimeout):
+		t.Fatal("it was not told")
+	}
+	if !strings.Contains(err.Error(), "tidemark member remove "+lost.id) || !strings.Contains(err.Error(), "--join") {
+		t.Errorf("it was told %q", err)
+	}
+	c.propose("b") // the other two go on
+	for len(lost.fatals) > 0 {
+		<-lost.fatals
+	}
+	c.stop(lost.id)
+	for len(lost.fatals) > 0 {
+		<-lost.fatals
+	}
+	// What it was told works.
+	if err := c.leader().RemoveMember(testContext(t), lost.id); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(lost.dir); err != nil {
+		t.Fatal(err)
+	}
+	fresh := c.join(lost.id)
+	if err := c.leader().AddMember(testContext(t), lost.id, fresh.address); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is promoted", func() bool { return c.leader().PromoteMember(testContext(t), lost.id) == nil })
+	c.agree()
+}
+
+func TestChangesThatEndangerTheQuorumAreRefused(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	c.propose("a")
+	leader := c.leader()
+	followers := c.followers(leader)
+	c.stop(followers[0].id)
+	// Two of three are alive: removing the living one would leave one of two.
+	if err := leader.RemoveMember(testContext(t), followers[1].id); !errors.Is(err, tidemark.ErrMembershipUnsafe) {
+		t.Fatalf("removing a living voter beside a dead one: %v", err)
+	}
+	// A new voter that is alive makes three of four; that is fine. One that is
+	// gone again is not ready.
+	joined := c.join("n4")
+	if err := leader.AddMember(testContext(t), "n4", joined.address); err != nil {
+		t.Fatal(err)
+	}
+	c.agree()
+	c.stop("n4")
+	if err := leader.PromoteMember(testContext(t), "n4"); !errors.Is(err, tidemark.ErrMemberNotReady) {
+		t.Fatalf("promoting a member that is gone: %v", err)
+	}
+	if err := leader.PromoteMember(testContext(t), "n9"); !errors.Is(err, tidemark.ErrMemberNotFound) {
+		t.Fatal(err)
+	}
+	if err := leader.RemoveMember(testContext(t), "n4"); err != nil {
+		t.Fatalf("removing a dead member that does not vote: %v", err)
+	}
+	// Removing the dead voter leaves two of two.
+	if err := leader.RemoveMember(testContext(t), followers[0].id); err != nil {
+		t.Fatalf("removing the dead voter: %v", err)
+	}
+	c.propose("b")
+	delete(c.nodes, "n4")
+}
+
+func TestTheLastVoterStays(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 1, nil)
+	c.propose("a")
+	if err := c.leader().RemoveMember(testContext(t), "n1"); !errors.Is(err, tidemark.ErrMembershipUnsafe) {
+		t.Fatal(err)
+	}
+}
+
+func TestMemberThatLagsIsNotPromoted(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 1, func(cfg *Config) { cfg.PromoteMaxLag = 10 })
+	for range 20 {
+		c.propose("a")
+	}
+	joined := c.join("n2")
+	var apply gate
+	joined.machine.mu.Lock()
+	joined.machine.beforeApply = apply.pass
+	joined.machine.mu.Unlock()
+	apply.close()
+	defer apply.open()
+	leader := c.leader()
+	if err := leader.AddMember(testContext(t), "n2", joined.address); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "n2 answers", func() bool {
+		_, ok := leader.survey(testContext(t), leader.members.configuration())["n2"]
+		return ok
+	})
+	if err := leader.PromoteMember(testContext(t), "n2"); !errors.Is(err, tidemark.ErrMemberNotReady) {
+		t.Fatalf("promoting a member that has applied nothing: %v", err)
+	}
+	apply.open()
+	c.agree()
+	if err := leader.PromoteMember(testContext(t), "n2"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOnlyTheLeaderChangesMembers(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	follower := c.followers(c.leader())[0]
+	for name, err := range map[string]error{
+		"add":     follower.AddMember(testContext(t), "n4", "x:1"),
+		"remove":  follower.RemoveMember(testContext(t), "n1"),
+		"promote": follower.PromoteMember(testContext(t), "n1"),
+	} {
+		if !errors.Is(err, tidemark.ErrNotLeader) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := follower.TransferLeadership(testContext(t), ""); !errors.Is(err, tidemark.ErrNotLeader) {
+		t.Error(err)
+	}
+	if err := c.leader().AddMember(testContext(t), "", "x:1"); !errors.Is(err, tidemark.ErrInvalid) {
+		t.Error(err)
+	}
+	if err := c.leader().AddMember(testContext(t), "n4", ""); !errors.Is(err, tidemark.ErrInvalid) {
+		t.Error(err)
+	}
+}
+
+func TestLeaderThatLeavesHandsOverFirst(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	c.propose("a")
+	old := c.leader()
+	if err := old.RemoveMember(testContext(t), old.id); !errors.Is(err, tidemark.ErrNotLeader) {
+		t.Fatal(err)
+	}
+	next := c.leader()
+	if next == old {
+		t.Fatal("it still leads")
+	}
+	if err := next.RemoveMember(testContext(t), old.id); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it notices that it was removed", func() bool { return old.Ready() != nil })
+	c.stop(old.id)
+	c.propose("b")
+	c.agree()
+}
+
+func TestTransferLeadership(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	c.propose("a")
+	for range 3 {
+		leader := c.leader()
+		want := c.followers(leader)[0].id
+		got, err := leader.TransferLeadership(testContext(t), want)
+		if err != nil || got != want {
+			t.Fatalf("leadership went to %q instead of %s: %v", got, want, err)
+		}
+		c.propose("b")
+	}
+	leader := c.leader()
+	if got, err := leader.TransferLeadership(testContext(t), leader.id); err != nil || got != leader.id {
+		t.Fatal(got, err)
+	}
+	if _, err := leader.TransferLeadership(testContext(t), "n9"); !errors.Is(err, tidemark.ErrMemberNotFound) {
+		t.Fatal(err)
+	}
+}
+
+// A transfer to a node that is gone fails, and the leader goes on.
+func TestFailedTransferLeavesTheLeader(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	c.propose("a")
+	leader := c.leader()
+	gone := c.followers(leader)[0]
+	c.stop(gone.id)
+	if _, err := leader.TransferLeadership(testContext(t), gone.id); !errors.Is(err, tidemark.ErrMemberNotReady) {
+		t.Fatal(err)
+	}
+	if _, err := leader.Propose(testContext(t), []byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	// One that hangs in the middle fails too, and leaves a leader behind.
+	stuck := c.followers(leader)[0]
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if _, err := leader.TransferLeadership(ctx, stuck.id); err == nil {
+		t.Log("the transfer was faster than a millisecond")
+	}
+	c.propose("c")
+	c.restart(gone.id)
+	c.agree()
+}
+
+// Proposals that go on during transfers are applied or refused, in order.
+func TestTransferKeepsTheOrderOfProposals(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			leader := c.leader()
+			pipe := leader.NewPipeline()
+			var all []*Pending
+			for range 50 {
+				all = append(all, pipe.ProposeAsync([]byte("x")))
+			}
+			failed := false
+			for _, p := range all {
+				_, err := p.Wait(testContext(t))
+				if failed && err == nil {
+					t.Error("a proposal was applied behind one that was not")
+				}
+				failed = failed || err != nil && !errors.Is(err, tidemark.ErrOutcomeUnknown)
+			}
+		}
+	}()
+	for range 5 {
+		if _, err := c.leader().TransferLeadership(testContext(t), ""); err != nil {
+			t.Logf("transfer: %v", err)
+		}
+	}
+	close(stop)
+	<-done
+	c.agree()
+}
+
+// A node that was away while a member was added lets it in, or that member, as a
+// leader, could never tell it.
+func TestNodeThatWasAwayLearnsOfNewMembers(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	c.propose("a")
+	away := c.followers(c.leader())[0]
+	c.stop(away.id)
+	joined := c.join("n4")
+	if err := c.leader().AddMember(testContext(t), "n4", joined.address); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "n4 is promoted", func() bool { return c.leader().PromoteMember(testContext(t), "n4") == nil })
+	eventually(t, "n4 leads", func() bool {
+		leader := c.leader()
+		if leader == joined {
+			return true
+		}
+		_, _ = leader.TransferLeadership(testContext(t), "n4")
+		return false
+	})
+	c.restart(away.id)
+	c.propose("b")
+	c.agree()
+}
