@@ -87,7 +87,7 @@ func (s *server) apiOptions(f *floors) rpc.Options {
 	return rpc.Options{
 		NodeID:       s.cfg.NodeID,
 		Node:         rpc.FromRaft(f.node),
-		Store:        apiStore{f.store},
+		Store:        f.store,
 		OpenSnapshot: f.machine.OpenSnapshot,
 		Logger:       s.logger.With("floor", "rpc"),
 		Registerer:   f.metrics,
@@ -104,6 +104,8 @@ func (s *server) handOver(f *floors) func(context.Context) error {
 		if !f.node.IsLeader() {
 			return nil
 		}
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout/4)
+		defer cancel()
 		next, err := f.node.TransferLeadership(ctx, "")
 		if err != nil {
 			s.logger.Warn("leadership was not handed over; the others elect a leader by themselves", "error", err)
@@ -114,13 +116,22 @@ func (s *server) handOver(f *floors) func(context.Context) error {
 	}
 }
 
-// serve takes calls until close. An error means that the port is gone.
+// serve takes calls until the API is shut down. An error means that the port is gone.
 func (f *floors) serve() error { return f.api.Serve(f.listener) }
 
-// close closes the floors from the top down: no new calls, leadership handed over,
-// calls under way finished, Raft stopped, and the store synced and closed.
-func (f *floors) close(ctx context.Context) error {
-	return errors.Join(f.api.Shutdown(ctx), f.node.Shutdown(ctx), f.store.Close(), f.directory.Close())
+// closeFloors closes the floors from the top down: no new calls, leadership handed over,
+// calls under way finished, Raft stopped, and the store synced and closed. Calls
+// get half of the time. Cutting off those that are left is no failure: their
+// clients learn that the outcome is unknown, and ask another node.
+func (s *server) closeFloors(ctx context.Context, f *floors) error {
+	calls, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout/2)
+	defer cancel()
+	err := f.api.Shutdown(calls)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.logger.Warn("calls under way were cut off", "error", err)
+		err = nil
+	}
+	return errors.Join(err, f.node.Shutdown(ctx), f.store.Close(), f.directory.Close())
 }
 
 // abandon closes what a failed open has opened.

@@ -155,7 +155,11 @@ func (s *server) close(f *floors) error {
 		s.fatal(fmt.Errorf("the node did not stop within %v", s.cfg.ShutdownTimeout))
 	})
 	defer overdue.Stop()
-	return f.close(ctx)
+	err := s.closeFloors(ctx, f)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("the node did not stop in order within %v (--shutdown-timeout): %v", s.cfg.ShutdownTimeout, err)
+	}
+	return err
 }
 
 // shutdownGrace is what floors get beyond ShutdownTimeout to close their files.
