@@ -45,13 +45,16 @@ const retryTransferEvery = 5 * time.Millisecond
 // is applied. From then on every entry of this term up to the commit index is one
 // that reaches the state machine.
 func (n *Node) establish(epoch, term uint64) {
-	if epoch == 0 {
-		return
+	if epoch > 0 {
+		n.establishWith(epoch, term, func(l raft.Log) raft.ApplyFuture { return n.raft.ApplyLog(l, 0) })
 	}
+}
+
+func (n *Node) establishWith(epoch, term uint64, apply func(raft.Log) raft.ApplyFuture) {
 	start := time.Now()
 	data := sealEntry(term, n.cfg.EncodeEntry(n.cfg.Clock(), [][]byte{n.cfg.Noop}))
 	for n.raft.CurrentTerm() == term {
-		future := n.raft.ApplyLog(raft.Log{Data: data}, 0)
+		future := apply(raft.Log{Data: data})
 		err := await(future, n.raftDone)
 		switch {
 		case err == nil && !future.Response().(applied).void:
