@@ -11,15 +11,12 @@ import (
 
 	"tidemark"
 	"tidemark/raftnode"
+	"tidemark/raftnode/peer"
 	"tidemark/rpc/tidemarkv1"
 )
 
-const (
-	// maxNodeIDBytes is enough for a host name.
-	maxNodeIDBytes = 255
-	// maxAddressBytes is enough for a host name and a port.
-	maxAddressBytes = 255 + 1 + 5
-)
+// maxAddressBytes is enough for a host name and a port.
+const maxAddressBytes = 255 + 1 + 5
 
 // Status implements tidemarkv1.ClusterServiceServer. It answers even when the node
 // cannot serve, and says why.
@@ -170,9 +167,9 @@ func (s *Server) TakeSnapshot(ctx context.Context, req *tidemarkv1.TakeSnapshotR
 func validateNodeID(id string) error {
 	switch {
 	case id == "":
-		return tidemark.Invalid("node_id", "must not be empty; limit is 1 to %d bytes", maxNodeIDBytes)
-	case len(id) > maxNodeIDBytes:
-		return tidemark.Invalid("node_id", "has %d bytes; limit is %d bytes", len(id), maxNodeIDBytes)
+		return tidemark.Invalid("node_id", "must not be empty; limit is 1 to %d bytes", peer.MaxNodeIDBytes)
+	case len(id) > peer.MaxNodeIDBytes:
+		return tidemark.Invalid("node_id", "has %d bytes; limit is %d bytes", len(id), peer.MaxNodeIDBytes)
 	case strings.ContainsFunc(id, func(r rune) bool { return r < 0x20 || r == 0x7f || r == utf8.RuneError }):
 		return tidemark.Invalid("node_id", "must be UTF-8 without control characters")
 	}

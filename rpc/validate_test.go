@@ -196,8 +196,9 @@ var refusals = []struct {
 	{"timelines token", &pb.ListTimelinesRequest{PageToken: "AQ"}, "page_token", "not a next_page_token"},
 
 	{"member", &pb.AddMemberRequest{NodeId: "n4", RaftAddress: "host:7401"}, "", ""},
-	{"member no id", &pb.AddMemberRequest{RaftAddress: "host:7401"}, "node_id", "1 to 255 bytes"},
-	{"member id 256", &pb.AddMemberRequest{NodeId: text(256), RaftAddress: "host:7401"}, "node_id", "limit is 255 bytes"},
+	{"member id 128", &pb.AddMemberRequest{NodeId: text(128), RaftAddress: text(256) + ":7401"}, "", ""},
+	{"member no id", &pb.AddMemberRequest{RaftAddress: "host:7401"}, "node_id", "1 to 128 bytes"},
+	{"member id 129", &pb.AddMemberRequest{NodeId: text(129), RaftAddress: "host:7401"}, "node_id", "limit is 128 bytes"},
 	{"member id control", &pb.AddMemberRequest{NodeId: "n\x00", RaftAddress: "host:7401"}, "node_id", "control"},
 	{"member no address", &pb.AddMemberRequest{NodeId: "n4"}, "raft_address", "HOST:PORT"},
 	{"member no port", &pb.AddMemberRequest{NodeId: "n4", RaftAddress: "host"}, "raft_address", "HOST:PORT"},
@@ -206,7 +207,7 @@ var refusals = []struct {
 	{"remove no id", &pb.RemoveMemberRequest{}, "node_id", "empty"},
 	{"promote no id", &pb.PromoteMemberRequest{}, "node_id", "empty"},
 	{"transfer to anyone", &pb.TransferLeadershipRequest{}, "", ""},
-	{"transfer id 256", &pb.TransferLeadershipRequest{NodeId: text(256)}, "node_id", "limit is 255 bytes"},
+	{"transfer id 129", &pb.TransferLeadershipRequest{NodeId: text(129)}, "node_id", "limit is 128 bytes"},
 }
 
 // sized gives the append that Draft.Size.
