@@ -60,7 +60,10 @@ func describe(t *testing.T, n int, args ...string) *testCluster {
 	t.Helper()
 	dir := t.TempDir()
 	if keep := os.Getenv("TIDEMARK_KEEP"); keep != "" {
-		dir = filepath.Join(keep, strings.ReplaceAll(t.Name(), "/", "_"))
+		var err error
+		if dir, err = os.MkdirTemp(keep, strings.ReplaceAll(t.Name(), "/", "_")+"-"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cluster, err := localcluster.New(program, dir, n, 0)
 	if err != nil {

@@ -75,17 +75,13 @@ func (a *app) runImport(ctx context.Context, run *transfer.Import, name string) 
 		}
 		return fmt.Errorf("%s: %w (%d messages were acknowledged before; repeating the import appends none twice)", name, err, summary.Messages)
 	}
-	if err := a.printSummary("imported", summary); err != nil {
+	if err := a.printOne(transferDocumentOf(summary), func(t *table) { t.row("imported " + summary.String()) }); err != nil {
 		return err
 	}
 	if summary.Rejected > 0 {
 		return fmt.Errorf("%s: %d lines were skipped", name, summary.Rejected)
 	}
 	return nil
-}
-
-func (a *app) printSummary(verb string, s transfer.Summary) error {
-	return a.printOne(transferDocumentOf(s), func(t *table) { t.row(verb + " " + s.String()) })
 }
 
 func (a *app) exportCommand() *cobra.Command {
@@ -144,10 +140,11 @@ func (a *app) runExport(ctx context.Context, run *transfer.Export, name string) 
 	if err := w.Close(); err != nil {
 		return err
 	}
+	text := fmt.Sprintf("exported %d messages in %v (%.0f messages/s)", summary.Messages, summary.Elapsed.Round(time.Millisecond), summary.Rate())
 	if name == exchange.Stdin {
 		// Standard output holds the messages.
-		fmt.Fprintf(a.Err, "exported %d messages in %v\n", summary.Messages, summary.Elapsed.Round(time.Millisecond))
-		return nil
+		_, err := fmt.Fprintln(a.Err, text)
+		return err
 	}
-	return a.printSummary("exported", summary)
+	return a.printOne(transferDocumentOf(summary), func(t *table) { t.row(text) })
 }

@@ -63,6 +63,10 @@ type demo struct {
 func Run(ctx context.Context, cfg Config) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	total, err := countLines(cfg.Input)
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "tidemark-demo-")
 	if err != nil {
 		return err
@@ -74,7 +78,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	for _, node := range d.cluster.Nodes {
 		node.Args = append(node.Args, cfg.NodeArgs...)
 	}
-	err = d.run(ctx)
+	err = d.run(ctx, total)
 	stopping, stop := context.WithTimeout(context.Background(), stopTimeout)
 	defer stop()
 	if err = errors.Join(err, d.cluster.Stop(stopping)); err != nil {
@@ -91,7 +95,7 @@ func (d *demo) say(format string, args ...any) {
 	fmt.Fprintf(d.cfg.Out, "%6.1fs  %s\n", time.Since(d.begin).Seconds(), fmt.Sprintf(format, args...))
 }
 
-func (d *demo) run(ctx context.Context) (err error) {
+func (d *demo) run(ctx context.Context, total int) (err error) {
 	d.say("starting three nodes: %s", strings.Join(d.cluster.Endpoints(), ", "))
 	if err := d.cluster.Start(ctx); err != nil {
 		return err
@@ -100,10 +104,6 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer d.client.Close()
-	total, err := countLines(d.cfg.Input)
-	if err != nil {
-		return err
-	}
 	leader, err := d.leader(ctx, "")
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tidemark/cmd/tidemark/internal/exit"
+	"tidemark/raftnode"
 )
 
 // Config is all that a node is told by its operator. Start from DefaultConfig.
@@ -27,6 +28,12 @@ type Config struct {
 	Join []string
 	// LogStore is wal or boltdb. A data directory keeps the one that it has.
 	LogStore string
+	// SnapshotInterval is the shortest time between two snapshots.
+	SnapshotInterval time.Duration
+	// TrailingTime is how long a follower can be away and still catch up from the
+	// log, and TrailingBytes bounds the log that is kept for it.
+	TrailingTime  time.Duration
+	TrailingBytes uint64
 	// DiskReserve is how many free bytes make the node step aside before the
 	// disk is full; 0 never does.
 	DiskReserve uint64
@@ -38,11 +45,16 @@ type Config struct {
 
 // DefaultConfig returns the defaults, each with its reason.
 func DefaultConfig() Config {
+	raft := raftnode.DefaultConfig()
 	return Config{
 		Listen:     "127.0.0.1:7400",
 		RaftListen: "127.0.0.1:7401",
 		HTTPListen: "127.0.0.1:7402",
-		LogStore:   "wal",
+		LogStore:   string(raft.LogStore),
+		// The reasons are raftnode's.
+		SnapshotInterval: raft.SnapshotInterval,
+		TrailingTime:     raft.TrailingTime,
+		TrailingBytes:    raft.TrailingBytes,
 		// What may still be written between two looks at the disk, a second apart,
 		// and while the node stops: the log's next segment (64 MiB), a memtable
 		// and the tables of a compaction, and a second of appends at full speed.
@@ -63,6 +75,10 @@ func (c *Config) check() error {
 		return exit.Usagef("--data-dir must be given: a directory of this node's own")
 	case c.LogStore != "wal" && c.LogStore != "boltdb":
 		return exit.Usagef("--log-store must be wal or boltdb; it is %q", c.LogStore)
+	case c.SnapshotInterval <= 0:
+		return exit.Usagef("--snapshot-interval must be positive; it is %v", c.SnapshotInterval)
+	case c.TrailingTime < 0:
+		return exit.Usagef("--trailing-time must not be negative; it is %v", c.TrailingTime)
 	case c.ShutdownTimeout <= 0:
 		return exit.Usagef("--shutdown-timeout must be positive; it is %v", c.ShutdownTimeout)
 	case len(c.InitialCluster) > 0 && len(c.Join) > 0:

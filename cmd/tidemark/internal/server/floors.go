@@ -74,6 +74,8 @@ func (s *server) nodeConfig(f *floors) raftnode.Config {
 	cfg.InitialCluster = s.cfg.InitialCluster
 	cfg.Directory = f.directory
 	cfg.LogStore = logstore.Kind(s.cfg.LogStore)
+	cfg.SnapshotInterval = s.cfg.SnapshotInterval
+	cfg.TrailingTime, cfg.TrailingBytes = s.cfg.TrailingTime, s.cfg.TrailingBytes
 	cfg.Machine = f.machine
 	cfg.EncodeEntry = fsm.EncodeEntry
 	cfg.Noop = fsm.Noop{}.Encode()

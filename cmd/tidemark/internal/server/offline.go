@@ -131,7 +131,9 @@ func Recover(dataDir string, peers []raftnode.Peer, logger *slog.Logger) (_ Reco
 		return Recovered{}, err
 	}
 	defer func() { err = errors.Join(err, directory.Close()) }()
-	s := &server{cfg: Config{NodeID: owner.NodeID, DataDir: dataDir, LogStore: owner.LogStore}, logger: logger, base: logger}
+	s := &server{cfg: DefaultConfig(), logger: logger, base: logger}
+	s.cfg.NodeID, s.cfg.DataDir, s.cfg.LogStore = owner.NodeID, dataDir, owner.LogStore
+	s.cfg.RaftListen = ""
 	for _, peer := range peers {
 		if peer.ID == owner.NodeID {
 			s.cfg.RaftListen, s.cfg.RaftAdvertise = peer.Address, peer.Address

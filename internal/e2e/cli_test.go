@@ -1,0 +1,199 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Every verb of the command line, against one node.
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	c := start(t, 1)
+
+	var appended struct {
+		SeqID     int    `json:"seq_id"`
+		Duplicate bool   `json:"duplicate"`
+		Position  string `json:"position"`
+	}
+	for n, duplicate := range []bool{false, true} {
+		parse(t, c.cli("", "append", "conv/1", "hello \x1b[31m", "--message-id", "m1", "--sender", "alice", "--attribute", "lang=en", "-o", "json"), &appended)
+		if appended.SeqID != 1 || appended.Duplicate != duplicate {
+			t.Errorf("append %d: %+v", n+1, appended)
+		}
+	}
+	c.cli("\xff\x00 from standard input", "append", "conv/1", "--message-id", "m2", "--client-time", "2026-01-02T03:04:05Z")
+	c.cli("", "append", "conv/1", "three", "--message-id", "m3", "--expected-last-seq-id", "2")
+	c.cli("", "append", "conv/2", "other")
+
+	wantFailure(t, c.tryCLI("", "append", "conv/1", "other", "--message-id", "m1"), 1, "message id is taken by other content")
+	wantFailure(t, c.tryCLI("", "append", "conv/1", "x", "--expected-last-seq-id", "7"), 1, "expected_last_seq_id is 7, but the last sequence id is 3")
+	wantFailure(t, c.tryCLI("", "append", strings.Repeat("x", 257), "x"), 1, "timeline has 257 bytes; limit is 256")
+	wantFailure(t, c.tryCLI(strings.Repeat("x", 256<<10+1), "append", "conv/1"), 1, "payload", "262144")
+
+	var page struct {
+		Messages []struct {
+			SeqID   int    `json:"seq_id"`
+			Body    string `json:"body"`
+			Payload []byte `json:"payload"`
+		} `json:"messages"`
+		HasMore bool `json:"has_more"`
+	}
+	for _, test := range []struct {
+		args []string
+		want []int
+		more bool
+	}{
+		{nil, []int{1, 2, 3}, false},
+		{[]string{"--limit", "2"}, []int{1, 2}, true},
+		{[]string{"--from", "3"}, []int{3}, false},
+		{[]string{"--before", "3"}, []int{1, 2}, false},
+		{[]string{"--newest", "--limit", "1"}, []int{3}, true},
+		{[]string{"--from", "2", "--backward"}, []int{1, 2}, false},
+		{[]string{"--from-time", "2020-01-01T00:00:00Z", "--limit", "1"}, []int{1}, true},
+		{[]string{"--consistency", "local", "--max-staleness", "10s"}, []int{1, 2, 3}, false},
+		{[]string{"--consistency", "session", "--position", appended.Position}, []int{1, 2, 3}, false},
+		{[]string{"--reader", "bob", "--ack-delivered", "2", "--ack-read", "1"}, []int{1, 2, 3}, false},
+	} {
+		page.Messages = nil
+		parse(t, c.cli("", append([]string{"read", "conv/1", "-o", "json"}, test.args...)...), &page)
+		var got []int
+		for _, message := range page.Messages {
+			got = append(got, message.SeqID)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(test.want) || page.HasMore != test.more {
+			t.Errorf("read %v: %v, more %v", test.args, got, page.HasMore)
+		}
+	}
+	if got := string(page.Messages[1].Payload); got != "\xff\x00 from standard input" {
+		t.Errorf("payload is %q", got)
+	}
+	table := c.cli("", "read", "conv/1", "--all")
+	if !strings.Contains(table, `hello \x1b[31m`) || strings.Contains(table, "\x1b") || !strings.Contains(table, "(22 bytes)") {
+		t.Errorf("table:\n%s", table)
+	}
+	if lines := strings.Count(c.cli("", "read", "conv/1", "--all", "-o", "jsonl"), "\n"); lines != 3 {
+		t.Errorf("%d lines, want 3", lines)
+	}
+	parse(t, c.cli("", "read", "conv/1", "--all", "-o", "json"), &[]any{})
+	wantFailure(t, c.tryCLI("", "read", "conv/404"), 1, "timeline does not exist")
+	wantFailure(t, c.tryCLI("", "read", "conv/1", "--limit", "1001"), 2, "--limit must be 1 to 1000")
+
+	if got := c.cli("", "get", "conv/1", "--message-id", "m3", "-o", "jsonl"); !strings.Contains(got, `"seq_id":3`) {
+		t.Errorf("get by id: %s", got)
+	}
+	if got := c.cli("", "get", "conv/1", "--seq", "1", "-o", "jsonl"); !strings.Contains(got, `"attributes":{"lang":"en"}`) {
+		t.Errorf("get by SeqId: %s", got)
+	}
+	wantFailure(t, c.tryCLI("", "get", "conv/1", "--seq", "4"), 1, "message does not exist")
+	wantFailure(t, c.tryCLI("", "get", "conv/1", "--seq", "0"), 1, "seq_id")
+
+	if got := c.cli("", "ack", "conv/1", "--reader", "bob", "--read", "2", "-o", "jsonl"); !strings.Contains(got, `"delivered_seq_id":2,"read_seq_id":2,"last_seq_id":3,"unread":1`) {
+		t.Errorf("ack: %s", got)
+	}
+	wantFailure(t, c.tryCLI("", "ack", "conv/1", "--reader", "bob", "--read", "4"), 1, "last")
+	if got := c.cli("", "cursors", "--timeline", "conv/1", "--read-at-least", "2", "--count"); strings.TrimSpace(got) != "1" {
+		t.Errorf("count: %s", got)
+	}
+	if got := c.cli("", "cursors", "--reader", "bob", "-o", "jsonl"); !strings.Contains(got, `"timeline":"conv/1"`) {
+		t.Errorf("cursors: %s", got)
+	}
+	var timelines []struct {
+		Timeline string `json:"timeline"`
+		Count    int    `json:"count"`
+	}
+	parse(t, c.cli("", "timelines", "--prefix", "conv/", "-o", "json"), &timelines)
+	if fmt.Sprint(timelines) != "[{conv/1 3} {conv/2 1}]" {
+		t.Errorf("timelines: %v", timelines)
+	}
+}
+
+func parse(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+}
+
+// What operators call, and what they scrape.
+func TestOperatorsCommandLine(t *testing.T) {
+	t.Parallel()
+	c := start(t, 3)
+	cl := c.client()
+	c.cli("", "append", "conv/1", "hello")
+
+	leader := c.leader(cl)
+	status := c.cli("", "status")
+	for _, node := range c.Nodes {
+		if !strings.Contains(status, node.Listen) || !strings.Contains(status, node.RaftListen) {
+			t.Errorf("status does not show %s:\n%s", node.ID, status)
+		}
+	}
+	follower := c.follower(cl)
+	if got := c.cli("", "leader", "transfer", follower.ID); !strings.Contains(got, follower.ID) {
+		t.Errorf("leader transfer: %s", got)
+	}
+	if now := c.leader(cl); now == leader {
+		t.Errorf("%s still leads", leader.ID)
+	}
+	wantFailure(t, c.tryCLI("", "leader", "transfer", "n9"), 1, "member does not exist")
+	wantFailure(t, c.tryCLI("", "member", "remove", "n9"), 1, "member does not exist")
+	wantFailure(t, c.tryCLI("", "member", "add", c.Nodes[0].ID, "127.0.0.1:1"), 1, "member exists already")
+	c.cli("", "snapshot")
+	backup := filepath.Join(c.dir, "backup")
+	c.cli("", "backup", backup)
+	if info, err := os.Stat(backup); err != nil || info.Size() == 0 {
+		t.Errorf("backup: %v, %v", info, err)
+	}
+
+	_, metrics, err := c.Nodes[0].HTTPGet(t.Context(), "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tidemark_store_applied_index", "tidemark_disk_free_bytes", "go_goroutines", "process_resident_memory_bytes", "tidemark_raft", "tidemark_rpc"} {
+		if !strings.Contains(metrics, name) {
+			t.Errorf("/metrics lacks %s", name)
+		}
+	}
+	for _, path := range []string{"/livez", "/readyz", "/debug/pprof/goroutine?debug=1"} {
+		if status, body, err := c.Nodes[0].HTTPGet(t.Context(), path); err != nil || status != http.StatusOK {
+			t.Errorf("%s: %d %s, %v", path, status, body, err)
+		}
+	}
+
+	// Without a majority a node says so, and calls fail with what to do.
+	for _, node := range c.Nodes[1:] {
+		if err := node.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitUnready(t, c.Nodes[0], "leader")
+	wantFailure(t, c.tryCLI("", "append", "conv/1", "x", "--timeout", "2s"), 1, "tidemark:")
+	if got := c.cli("", "read", "conv/1", "--consistency", "local"); !strings.Contains(got, "hello") {
+		t.Errorf("a local read without a majority:\n%s", got)
+	}
+}
+
+// An import stops at the first bad line and names it; with --skip-invalid it goes on,
+// and says in the end that it did not take everything.
+func TestImportOfBrokenLines(t *testing.T) {
+	t.Parallel()
+	c := start(t, 1)
+	const good = `{"timeline":"conv/%d","message_id":"m%d","body":"x"}` + "\n"
+	text := fmt.Sprintf(good, 1, 1) + "\n" + fmt.Sprintf(good, 1, 2) + `{"timeline":"conv/1","text":"x"}` + "\n" + fmt.Sprintf(good, 1, 3)
+	wantFailure(t, c.tryCLI(text, "import", "-"), 1, "line 4", `unknown field "text"`, "2 messages were acknowledged")
+	r := c.tryCLI(text, "import", "-", "--skip-invalid")
+	wantFailure(t, r, 1, "skipped line 4", "1 lines were skipped")
+	if !strings.Contains(r.stdout, "imported 3 messages, 2 of them there before, 1 lines rejected") {
+		t.Errorf("got %s", r.stdout)
+	}
+	conflict := `{"timeline":"conv/1","message_id":"m1","body":"other"}` + "\n"
+	wantFailure(t, c.tryCLI(conflict, "import", "-"), 1, "line 1", "message id is taken by other content")
+	if got := c.cli("", "export", "--prefix", "conv/1"); strings.Count(got, "\n") != 3 {
+		t.Errorf("export:\n%s", got)
+	}
+}
