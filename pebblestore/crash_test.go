@@ -82,7 +82,7 @@ func TestCrashLeavesPrefix(t *testing.T) {
 		history := map[uint64]*model{0: newModel()}
 		m := history[0]
 		fs.note = func() any { return s.DurableIndex() }
-		fs.setEvery(7 + int(seed))
+		fs.setEvery(19 + int(seed))
 		for range 120 {
 			m = c.batch(t, s, m)
 			history[m.applied.Index] = m

@@ -20,11 +20,17 @@ import (
 //
 //	tidemark store 1
 //	generation-000001 ready
+//	durable 4711
 //	crc32c 89abcdef
 //
 // The state is "creating" from before the first generation's directory exists until
 // its database is complete and synced. So an empty store that was never finished is
 // told from one that lost its database, which is never replaced by an empty one.
+//
+// The third line is an applied index that the database held durably. Sync raises
+// it, so that a log or manifest which later loses its end is noticed: Pebble by
+// itself takes most such damage for the end that a loss of power leaves.
+//
 // The last line is the checksum of the lines before it.
 const (
 	currentName    = "CURRENT"
@@ -38,6 +44,7 @@ const (
 type current struct {
 	generation uint64
 	creating   bool
+	durable    uint64
 }
 
 func generationName(n uint64) string { return fmt.Sprintf("%s%06d", generationPrefix, n) }
@@ -58,7 +65,7 @@ func (c current) encode() string {
 	if c.creating {
 		state = "creating"
 	}
-	text := fmt.Sprintf("%s%d\n%s %s\n", currentMagic, storeFormat, generationName(c.generation), state)
+	text := fmt.Sprintf("%s%d\n%s %s\ndurable %d\n", currentMagic, storeFormat, generationName(c.generation), state, c.durable)
 	return text + fmt.Sprintf("crc32c %08x\n", crc32.Checksum([]byte(text), castagnoli))
 }
 
@@ -80,11 +87,13 @@ func parseCurrent(path, text string) (current, error) {
 	if format > storeFormat {
 		return current{}, fmt.Errorf("%w: %s has store format %d; this version of tidemark knows %d", tidemark.ErrNewerFormat, path, format, storeFormat)
 	}
-	second, _, _ := strings.Cut(rest, "\n")
+	second, rest, _ := strings.Cut(rest, "\n")
+	third, _, _ := strings.Cut(rest, "\n")
 	name, state, _ := strings.Cut(second, " ")
 	n, ok := parseNumbered(name, generationPrefix)
-	c := current{generation: n, creating: state == "creating"}
-	if !ok || c.encode() != text {
+	durable, err := strconv.ParseUint(strings.TrimPrefix(third, "durable "), 10, 64)
+	c := current{generation: n, creating: state == "creating", durable: durable}
+	if !ok || err != nil || c.encode() != text {
 		return bad("is damaged")
 	}
 	return c, nil

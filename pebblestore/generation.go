@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 
@@ -56,21 +55,25 @@ func createGeneration(fsys vfs.FS, dir string, o *Options, e *events) error {
 	return wrapPebble(errors.Join(err, batch.Close(), db.Close()))
 }
 
-// openGeneration opens a database that must be there. What it held when it was
-// opened is durable.
-func openGeneration(fsys vfs.FS, dir string, number uint64, o *Options, e *events) (*generation, error) {
-	if err := refuseUnknown(fsys, dir); err != nil {
+// openGeneration opens a database that must be there, and must hold the index
+// durable. What it holds when it was opened is durable.
+func openGeneration(fsys vfs.FS, dir string, number, durable uint64, o *Options, e *events) (*generation, error) {
+	found, err := inspect(fsys, dir, durable)
+	if err != nil {
 		return nil, err
 	}
 	failures := e.backgroundErrors.Load()
 	db, err := pebble.Open(dir, o.pebbleOptions(fsys, e))
 	if err != nil {
-		return nil, openError(dir, err)
+		return nil, found.suspect(openError(dir, err))
 	}
 	g := &generation{number: number, dir: dir, db: db}
 	applied, err := g.loadApplied()
+	if err == nil && applied.Index < durable {
+		err = lostEnd(dir, applied.Index, durable)
+	}
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(found.suspect(err), db.Close())
 	}
 	g.last.Store(&commit{applied: applied})
 	if e.backgroundErrors.Load() == failures {
@@ -79,33 +82,6 @@ func openGeneration(fsys vfs.FS, dir string, number uint64, o *Options, e *event
 		g.durable.Store(g.last.Load())
 	}
 	return g, nil
-}
-
-// refuseUnknown looks at the database without changing it.
-func refuseUnknown(fsys vfs.FS, dir string) error {
-	description, err := pebble.Peek(dir, fsys)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: directory %s is missing", tidemark.ErrCorrupt, dir)
-	}
-	if err != nil {
-		return openError(dir, err)
-	}
-	if description.FormatMajorVersion > pebble.FormatNewest {
-		return fmt.Errorf("%w: database %s has Pebble's format %d; this version of tidemark knows %d", tidemark.ErrNewerFormat, dir, description.FormatMajorVersion, pebble.FormatNewest)
-	}
-	if !description.Exists {
-		return fmt.Errorf("%w: directory %s holds no database: its manifest is missing", tidemark.ErrCorrupt, dir)
-	}
-	return nil
-}
-
-// openError is for a database that was complete once: a file that is missing is damage.
-func openError(dir string, err error) error {
-	err = fmt.Errorf("open database %s: %w", dir, err)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return fmt.Errorf("%w: %w", tidemark.ErrCorrupt, err)
-	}
-	return wrapPebble(err)
 }
 
 // loadApplied also checks the format.

@@ -76,13 +76,17 @@ func (s *Store) swap(in *Incoming) (*generation, error) {
 		return nil, err
 	}
 	old.release()
-	renamed, err := writeCurrent(s.fs, s.dir, current{generation: in.number})
+	s.currentMu.Lock()
+	defer s.currentMu.Unlock()
+	c := current{generation: in.number, durable: in.gen.durableIndex()}
+	renamed, err := writeCurrent(s.fs, s.dir, c)
 	if err != nil && renamed {
 		s.events.fatal(fmt.Sprintf("install snapshot: it is unknown which state is in force: %v", err))
 	}
 	if err != nil {
 		return nil, err
 	}
+	s.inForce = c
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gen = in.gen

@@ -219,7 +219,7 @@ func (in *Incoming) finish() error {
 	if _, _, err := verifyTables(s.fs, in.dir, in.tables, func() {}); err != nil {
 		return fmt.Errorf("receive snapshot: %w", err)
 	}
-	g, err := openGeneration(s.fs, in.dir, in.number, &s.options, &s.events)
+	g, err := openGeneration(s.fs, in.dir, in.number, in.header.applied.Index, &s.options, &s.events)
 	if err != nil {
 		return fmt.Errorf("receive snapshot: %w", err)
 	}

@@ -33,6 +33,9 @@ type Store struct {
 	// writing is held by whoever commits, takes a checkpoint or swaps: a
 	// checkpoint holds exactly the applied record that was read under it.
 	writing sync.Mutex
+	// inForce is what CURRENT says, under currentMu.
+	currentMu sync.Mutex
+	inForce   current
 	// batchOpen is true from NewBatch to Commit or Discard.
 	batchOpen atomic.Bool
 	// heads is used by the one batch and by Install, which excludes it.
@@ -67,7 +70,8 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
-	s.gen, err = openGeneration(s.fs, s.fs.PathJoin(s.dir, generationName(c.generation)), c.generation, &s.options, &s.events)
+	s.inForce = c
+	s.gen, err = openGeneration(s.fs, s.fs.PathJoin(s.dir, generationName(c.generation)), c.generation, c.durable, &s.options, &s.events)
 	if err != nil {
 		return err
 	}
@@ -159,7 +163,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	s.gen.readers.Wait()
-	err := errors.Join(s.gen.sync(&s.events), wrapPebble(s.gen.db.Close()), s.releaseFS())
+	err := errors.Join(s.sync(s.gen), wrapPebble(s.gen.db.Close()), s.releaseFS())
 	if err != nil {
 		return fmt.Errorf("close store %s: %w", s.dir, err)
 	}
@@ -197,14 +201,37 @@ func (s *Store) present() *generation {
 func (s *Store) Applied() tidemark.Applied { return s.present().last.Load().applied }
 
 // Sync makes everything that was committed before it was called survive a loss
-// of power. It costs one synced record of the log.
+// of power. It costs one synced record of the log, and one replacement of CURRENT.
 func (s *Store) Sync() error {
 	g, err := s.acquire()
 	if err != nil {
 		return err
 	}
 	defer g.release()
-	return g.sync(&s.events)
+	return s.sync(g)
+}
+
+func (s *Store) sync(g *generation) error {
+	if err := g.sync(&s.events); err != nil {
+		return err
+	}
+	return s.noteDurable(g)
+}
+
+// noteDurable raises the durable index of CURRENT, if g is still in force.
+func (s *Store) noteDurable(g *generation) error {
+	s.currentMu.Lock()
+	defer s.currentMu.Unlock()
+	c := s.inForce
+	c.durable = g.durableIndex()
+	if c.generation != g.number || c.durable <= s.inForce.durable {
+		return nil
+	}
+	if _, err := writeCurrent(s.fs, s.dir, c); err != nil {
+		return fmt.Errorf("sync store: %w", err)
+	}
+	s.inForce = c
+	return nil
 }
 
 // DurableIndex is the applied index that is known to survive a loss of power. It
