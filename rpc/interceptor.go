@@ -27,7 +27,7 @@ func (s *Server) callUnary(ctx context.Context, req any, info *grpc.UnaryServerI
 			reply, err = nil, s.recovered(method.name, fault)
 		}
 		err = s.tell(method.name, err)
-		s.metrics.done(method, status.Code(err), max(time.Since(start), 1))
+		s.metrics.done(method, status.Code(err), time.Since(start))
 	}()
 	size := int64(proto.Size(req.(proto.Message)))
 	if err := s.enterCall(size); err != nil {

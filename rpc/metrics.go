@@ -27,7 +27,8 @@ type metrics struct {
 
 // methodMetrics are those of one method.
 type methodMetrics struct {
-	name    string
+	name string
+	// seconds is nil for a stream.
 	seconds prometheus.Observer
 	ok      prometheus.Counter
 }
@@ -68,7 +69,7 @@ func newMetrics(a *admission) (*metrics, []prometheus.Collector) {
 	}
 	for _, service := range services {
 		for _, method := range service.Methods {
-			m.addMethod(service.ServiceName, method.MethodName)
+			m.addMethod(service.ServiceName, method.MethodName).seconds = m.seconds.WithLabelValues(method.MethodName)
 		}
 		for _, stream := range service.Streams {
 			m.addMethod(service.ServiceName, stream.StreamName)
@@ -79,15 +80,15 @@ func newMetrics(a *admission) (*metrics, []prometheus.Collector) {
 	}, a.gauges()...)
 }
 
-func (m *metrics) addMethod(service, name string) {
-	m.methods["/"+service+"/"+name] = &methodMetrics{
-		name: name, seconds: m.seconds.WithLabelValues(name), ok: m.calls.WithLabelValues(name, codes.OK.String()),
-	}
+func (m *metrics) addMethod(service, name string) *methodMetrics {
+	method := &methodMetrics{name: name, ok: m.calls.WithLabelValues(name, codes.OK.String())}
+	m.methods["/"+service+"/"+name] = method
+	return method
 }
 
-// done counts a call that ended; took is 0 for a stream.
+// done counts a call that ended.
 func (m *metrics) done(method *methodMetrics, code codes.Code, took time.Duration) {
-	if took > 0 {
+	if method.seconds != nil {
 		method.seconds.Observe(took.Seconds())
 	}
 	if code == codes.OK {

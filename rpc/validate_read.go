@@ -139,7 +139,7 @@ func parseLimit(field string, value uint32, byDefault, most int, unit string) (i
 		return byDefault, nil
 	}
 	if uint64(value) > uint64(most) {
-		return 0, tidemark.Invalid(field, "is %d; limit is %d %s", value, most, unit)
+		return 0, tidemark.Invalid(field, "must be at most %d %s; it is %d", most, unit, value)
 	}
 	return int(value), nil
 }
