@@ -131,8 +131,10 @@ func DefaultConfig() Config {
 		HeartbeatTimeout:   2 * time.Second,
 		ElectionTimeout:    2 * time.Second,
 		LeaderLeaseTimeout: 2 * time.Second,
-		// A local read on a follower is at least this old when writes pause.
-		CommitTimeout: 50 * time.Millisecond,
+		// A follower learns of the last commit only so much later, and linearizable
+		// and session reads there wait for it: 5 to 10 ms instead of raft's 50 to
+		// 100. Three idle nodes were measured to use 1 % of a core more.
+		CommitTimeout: 5 * time.Millisecond,
 		// A snapshot is one synced write, so it can be frequent; it bounds what a
 		// restart applies again, at full speed some hundred thousand commands.
 		SnapshotInterval: 5 * time.Second,
