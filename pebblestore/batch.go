@@ -242,7 +242,7 @@ func (b *Batch) Commit() error {
 	if b.applied == nil || b.applied.Index < last.applied.Index {
 		return fmt.Errorf("commit batch: it must set an applied index of at least %d", last.applied.Index)
 	}
-	if err := b.writeRecords(); err != nil {
+	if err := b.writeRecords(last.applied.Index); err != nil {
 		return fmt.Errorf("commit batch: %w", err)
 	}
 	b.store.writing.Lock()
@@ -259,7 +259,7 @@ func (b *Batch) Commit() error {
 }
 
 // writeRecords adds what can change more than once within a batch.
-func (b *Batch) writeRecords() error {
+func (b *Batch) writeRecords(follows uint64) error {
 	var key, value []byte
 	set := func() error { return b.out.Set(key, value, nil) }
 	for _, h := range b.headOrder {
@@ -289,7 +289,11 @@ func (b *Batch) writeRecords() error {
 		}
 	}
 	key, value = append(key[:0], keyApplied...), appendApplied(value[:0], b.applied)
-	return set()
+	if err := set(); err != nil {
+		return err
+	}
+	// For the log only: the index before, so that a hole in the logs shows.
+	return b.out.LogData(binary.BigEndian.AppendUint64(value[:0], follows), nil)
 }
 
 // Discard drops the batch. It is a no-op after Commit.

@@ -58,7 +58,7 @@ func createGeneration(fsys vfs.FS, dir string, o *Options, e *events) error {
 // openGeneration opens a database that must be there, and must hold the index
 // durable. What it holds when it was opened is durable.
 func openGeneration(fsys vfs.FS, dir string, number, durable uint64, o *Options, e *events) (*generation, error) {
-	found, err := inspect(fsys, dir, durable)
+	found, err := inspect(fsys, dir, durable, o, e)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +69,8 @@ func openGeneration(fsys vfs.FS, dir string, number, durable uint64, o *Options,
 	}
 	g := &generation{number: number, dir: dir, db: db}
 	applied, err := g.loadApplied()
-	if err == nil && applied.Index < durable {
-		err = lostEnd(dir, applied.Index, durable)
+	if err == nil && applied.Index != found.index {
+		err = damaged(keyApplied, "index is %d in %s; its files led to %d", applied.Index, dir, found.index)
 	}
 	if err != nil {
 		return nil, errors.Join(found.suspect(err), db.Close())

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/batchrepr"
+	"github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/wal"
 
@@ -26,21 +28,24 @@ import (
 //
 // A hole: the lost record of the manifest was of a flush, so the log that the flush
 // replaced is gone, but later logs are there. Replaying them would give a state
-// that never was. The same goes for a log that was removed.
+// that never was. The same goes for a log that was removed. Each batch in a log says
+// which index came before it (see Batch.Commit), so that each must follow on the
+// tables or on another batch.
 //
 // A lost end: what is left is a prefix, but of less than was known to be durable.
 type finding struct {
-	manifest *manifest
+	// index is the applied index of the tables, and then of what follows on them in the logs.
+	index uint64
+	// torn is the path of the manifest if it ends within a record, or empty.
+	torn string
 	// stops says where reading of a log stopped before its end, or is empty. That
 	// is usual for the last log, after a crash.
 	stops string
-	// index is the applied index of the last batch in the logs; 0 if there is none.
-	index uint64
 }
 
 // inspect looks at a database without changing it. It refuses one of an unknown
-// format, one with a hole, and one whose logs end before the index durable.
-func inspect(fsys vfs.FS, dir string, durable uint64) (*finding, error) {
+// format, one with a hole, and one that ends before the index durable.
+func inspect(fsys vfs.FS, dir string, durable uint64, o *Options, e *events) (*finding, error) {
 	description, err := pebble.Peek(dir, fsys)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: directory %s is missing", tidemark.ErrCorrupt, dir)
@@ -52,26 +57,29 @@ func inspect(fsys vfs.FS, dir string, durable uint64) (*finding, error) {
 		return nil, fmt.Errorf("%w: directory %s holds no database: its manifest is missing", tidemark.ErrCorrupt, dir)
 	}
 	f := &finding{}
-	if f.manifest, err = readManifest(fsys, description.ManifestFilename); err != nil {
+	torn, err := isTorn(fsys, description.ManifestFilename)
+	if err != nil {
 		return nil, err
+	}
+	if torn {
+		f.torn = description.ManifestFilename
+	}
+	if f.index, err = indexOfTables(fsys, dir, o, e); err != nil {
+		return nil, f.suspect(err)
 	}
 	if err := f.readLogs(fsys, dir); err != nil {
 		return nil, f.suspect(err)
 	}
-	if f.index != 0 && f.index < durable {
-		return nil, f.suspect(lostEnd(dir, f.index, durable))
+	if f.index < durable {
+		return nil, f.suspect(fmt.Errorf("%w: %s holds index %d; it held index %d durably, and has lost its end", tidemark.ErrCorrupt, dir, f.index, durable))
 	}
 	return f, nil
 }
 
-func lostEnd(dir string, index, durable uint64) error {
-	return fmt.Errorf("%w: %s holds index %d; it held index %d durably, and has lost its end", tidemark.ErrCorrupt, dir, index, durable)
-}
-
 // suspect names, beside an error, the files whose damage may explain it.
 func (f *finding) suspect(err error) error {
-	if err != nil && f.manifest.torn {
-		err = fmt.Errorf("%w; %s ends in a damaged record", err, f.manifest.path)
+	if err != nil && f.torn != "" {
+		err = fmt.Errorf("%w; %s ends in a damaged record", err, f.torn)
 	}
 	if err != nil && f.stops != "" {
 		err = fmt.Errorf("%w; %s", err, f.stops)
@@ -79,41 +87,74 @@ func (f *finding) suspect(err error) error {
 	return err
 }
 
-// readLogs checks that the logs go on where the tables end. Two facts show it.
-// The first log that the manifest needs is there, or else the first one that is
-// there begins with the sequence number that the manifest ends with. And the
-// sequence numbers of the batches in the logs have no gaps.
+// isTorn reads a manifest through, and reports whether it ends within a record.
+func isTorn(fsys vfs.FS, path string) (bool, error) {
+	file, err := fsys.Open(path)
+	if err != nil {
+		return false, openError(path, err)
+	}
+	defer file.Close()
+	for reader := record.NewReader(file, 0); ; {
+		edit, err := reader.Next()
+		if err == nil {
+			_, err = io.Copy(io.Discard, edit)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return false, nil
+		case record.IsInvalidRecord(err):
+			return true, nil
+		case err != nil:
+			return false, fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+}
+
+// withoutLogs is a file system that does not list logs.
+type withoutLogs struct{ vfs.FS }
+
+func (w withoutLogs) List(dir string) ([]string, error) {
+	names, err := w.FS.List(dir)
+	return slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, ".log") }), err
+}
+
+// indexOfTables opens the database to read it only, and without its logs. An empty
+// one, in which all is in the logs still, has index 0.
+func indexOfTables(fsys vfs.FS, dir string, o *Options, e *events) (uint64, error) {
+	options := o.pebbleOptions(withoutLogs{fsys}, e)
+	options.ReadOnly = true
+	db, err := pebble.Open(dir, options)
+	if err != nil {
+		return 0, openError(dir, err)
+	}
+	defer db.Close()
+	g := &generation{dir: dir, db: db}
+	record, err := g.get(keyApplied)
+	if err != nil || record == nil {
+		return 0, err
+	}
+	applied, err := decodeApplied(record)
+	return applied.Index, err
+}
+
+// readLogs walks the batches of all logs, which Pebble replays on top of the tables
+// unless they are in them already.
 func (f *finding) readLogs(fsys vfs.FS, dir string) error {
 	logs, err := wal.Scan(wal.Dir{FS: fsys, Dirname: dir})
 	if err != nil {
 		return fmt.Errorf("list logs of %s: %w", dir, err)
 	}
-	for len(logs) > 0 && uint64(logs[0].Num) < f.manifest.firstLog {
-		logs = logs[1:]
-	}
-	if len(logs) == 0 {
-		return nil
-	}
-	expected := f.manifest.nextSeq
-	if uint64(logs[0].Num) == f.manifest.firstLog {
-		expected = 0 // the begin of the first log is not noted anywhere
-	} else if expected == 0 && f.manifest.torn {
-		return fmt.Errorf("%w: log %s of %s is missing", tidemark.ErrCorrupt, wal.NumWAL(f.manifest.firstLog), dir)
-	}
 	for _, log := range logs {
 		reader := log.OpenForRead()
-		expected, err = f.walkLog(log, reader, expected)
-		if err := errors.Join(err, reader.Close()); err != nil {
+		if err := errors.Join(f.readLog(log, reader), reader.Close()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// walkLog walks the batches of a log, the first of which has the sequence number
-// expected, unless that is 0, and returns the one that comes next. Damage within
-// the log is noted, and left to Pebble.
-func (f *finding) walkLog(log wal.LogicalLog, reader wal.Reader, expected uint64) (next uint64, err error) {
+// readLog walks the batches of one log. Damage within it is noted, and left to Pebble.
+func (f *finding) readLog(log wal.LogicalLog, reader wal.Reader) error {
 	_, path := log.SegmentLocation(0)
 	var batch bytes.Buffer
 	for {
@@ -123,31 +164,32 @@ func (f *finding) walkLog(log wal.LogicalLog, reader wal.Reader, expected uint64
 			_, err = batch.ReadFrom(record)
 		}
 		if errors.Is(err, io.EOF) {
-			return expected, nil
+			return nil
 		}
-		header, ok := batchrepr.ReadHeader(batch.Bytes())
-		if err != nil || !ok {
+		if err != nil {
 			f.stops = fmt.Sprintf("%s cannot be read from byte %d on", path, offset.Physical)
-			return expected, nil
+			return nil
 		}
-		seq := uint64(header.SeqNum)
-		if expected != 0 && seq != expected {
-			return 0, fmt.Errorf("%w: file %s goes on at sequence number %d; those from %d on are missing", tidemark.ErrCorrupt, path, seq, expected)
+		follows, index := indexesOf(batch.Bytes())
+		if follows > f.index {
+			return fmt.Errorf("%w: %s goes on after index %d, but what is before it ends at %d", tidemark.ErrCorrupt, path, follows, f.index)
 		}
-		expected = seq + uint64(header.Count)
-		f.noteIndex(batch.Bytes())
+		f.index = max(f.index, index)
 	}
 }
 
-// noteIndex notes the index of the applied record in a batch.
-func (f *finding) noteIndex(batch []byte) {
+// indexesOf returns the index that a batch says it follows on, and the one that it
+// leads to; 0 for what it does not say.
+func indexesOf(batch []byte) (follows, index uint64) {
 	for ops := batchrepr.Read(batch); ; {
-		_, key, value, ok, err := ops.Next()
-		if err != nil || !ok {
-			return
-		}
-		if bytes.Equal(key, keyApplied) && len(value) >= 9 {
-			f.index = binary.BigEndian.Uint64(value[1:])
+		kind, key, value, ok, err := ops.Next()
+		switch {
+		case err != nil || !ok:
+			return follows, index
+		case kind == pebble.InternalKeyKindLogData && len(key) == 8:
+			follows = binary.BigEndian.Uint64(key)
+		case bytes.Equal(key, keyApplied) && len(value) >= 9:
+			index = binary.BigEndian.Uint64(value[1:])
 		}
 	}
 }
