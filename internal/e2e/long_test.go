@@ -67,24 +67,29 @@ func bulk(t *testing.T, c *testCluster, prefix string, timelines, n, size int) t
 	return tm.Position(position.Load())
 }
 
-// takeSnapshot has the node take one, and returns how long it took and by how much
-// the files below its data directory grew.
-func takeSnapshot(t *testing.T, c *testCluster, cl *client.Client, node *localcluster.Node) (took time.Duration, grew int64) {
+// takeSnapshots has the node take five, and says how long they took and by how much
+// the files below its data directory grew. What compactions do at the same time is in it.
+func takeSnapshots(t *testing.T, c *testCluster, cl *client.Client, node *localcluster.Node) string {
 	t.Helper()
-	before, err := c.status(cl, node)
-	if err != nil {
-		t.Fatal(err)
+	var figures []string
+	for range 5 {
+		before, err := c.status(cl, node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if _, _, err := cl.Cluster().At(node.Listen).TakeSnapshot(testContext(t, patience)); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(begin)
+		after, err := c.status(cl, node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grew := int64(after.GetDiskUsedBytes()) - int64(before.GetDiskUsedBytes())
+		figures = append(figures, fmt.Sprintf("%v %+d bytes", took.Round(10*time.Microsecond), grew))
 	}
-	begin := time.Now()
-	if _, _, err := cl.Cluster().At(node.Listen).TakeSnapshot(testContext(t, patience)); err != nil {
-		t.Fatal(err)
-	}
-	took = time.Since(begin)
-	after, err := c.status(cl, node)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return took, int64(after.GetDiskUsedBytes()) - int64(before.GetDiskUsedBytes())
+	return strings.Join(figures, ", ")
 }
 
 // waitApplied waits until the node has applied the position, and returns how long that took.
@@ -114,8 +119,7 @@ func TestSnapshotStream(t *testing.T) {
 	cl := c.client()
 	bulk(t, c, "small", timelines, (10<<20)/messageSize, messageSize)
 	leader := c.leader(cl)
-	took, grew := takeSnapshot(t, c, cl, leader)
-	t.Logf("snapshot at 10 MiB: %v, %d bytes more on the disk", took, grew)
+	t.Logf("snapshots at 10 MiB: %s", takeSnapshots(t, c, cl, leader))
 
 	away := c.follower(cl)
 	atDeath, err := c.status(cl, away)
@@ -130,8 +134,7 @@ func TestSnapshotStream(t *testing.T) {
 	bulk(t, c, "large", timelines, messages, messageSize)
 	t.Logf("appended %d messages of %d bytes in %v", messages, messageSize, time.Since(begin).Round(time.Millisecond))
 	leader = c.leader(cl)
-	took, grew = takeSnapshot(t, c, cl, leader)
-	t.Logf("snapshot at 1 GiB: %v, %d bytes more on the disk", took, grew)
+	t.Logf("snapshots at 1 GiB: %s", takeSnapshots(t, c, cl, leader))
 	eventually(t, patience, func() error {
 		status, err := c.status(cl, leader)
 		if err == nil && status.GetFirstLogIndex() <= atDeath.GetLastLogIndex() {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,6 +53,10 @@ func (a *app) configure(cmd *cobra.Command) error {
 	})
 	if failed != nil {
 		return failed
+	}
+	// Cobra would do this later, and not as usage errors.
+	if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
+		return &exit.UsageError{Err: err}
 	}
 	return a.checkGlobal()
 }
