@@ -2,6 +2,7 @@ package logstore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,12 +10,13 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 const (
 	boltLogs   = "logs" // raft-boltdb's bucket of entries, by index as big-endian u64
 	boltConf   = "conf" // its bucket of stable values
-	lockExpiry = 5 * time.Second
+	lockExpiry = 2 * time.Second
 )
 
 // scanBolt checks all of a log kept by raft-boltdb without changing it, and adds
@@ -73,6 +75,9 @@ func openBoltStore(path string) (*raftboltdb.BoltStore, error) {
 			FreelistType:   bbolt.FreelistMapType,
 		},
 	})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("%s: another process has the file open: %w", path, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

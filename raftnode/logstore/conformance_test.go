@@ -237,6 +237,18 @@ func TestOtherKindIsRefused(t *testing.T) {
 	})
 }
 
+func TestDirectoryInUse(t *testing.T) {
+	forKinds(t, func(t *testing.T, o Options) {
+		s := mustOpen(t, o)
+		mustAppend(t, s, 1, 5, 1)
+		if _, err := Open(o); err == nil || !strings.Contains(err.Error(), "another process") {
+			t.Errorf("second Open: %v", err)
+		}
+		mustAppend(t, s, 6, 9, 1)
+		mustHold(t, s, 1, 9, term(1))
+	})
+}
+
 func TestMustExist(t *testing.T) {
 	forKinds(t, func(t *testing.T, o Options) {
 		o.MustExist = true

@@ -98,7 +98,7 @@ func mustHoldDamaged(t *testing.T, s *Store) {
 // Each time it opens with all of them, because unused bytes were hit, or it is
 // refused with the name of a file and not touched.
 func TestDamageIsNeverSilent(t *testing.T) {
-	rounds := 20
+	rounds := 10
 	if testing.Short() {
 		rounds = 4
 	}

@@ -167,11 +167,11 @@ func TestHangingCallStops(t *testing.T) {
 		go func() {
 			result <- stop.run("append entries 5 to 9", "log.wal", func() error { <-release; return nil })
 		}()
-		time.Sleep(10*time.Second - 1)
+		time.Sleep(10*time.Second - time.Nanosecond)
 		if n := len(f.all()); n != 0 {
 			t.Fatalf("%d fatal errors before the time", n)
 		}
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		if n := len(f.all()); n != 1 {
 			t.Fatalf("%d fatal errors while the call hangs", n)

@@ -120,6 +120,11 @@ func mustHold(t testing.TB, s *Store, from, to uint64, termOf func(index uint64)
 			t.Fatalf("GetLog(%d) of a log from %d to %d: %v", i, from, to, err)
 		}
 	}
+	for i := uint64(1); from == 0 && i <= 100; i++ {
+		if err := s.Log().GetLog(i, new(raft.Log)); err != raft.ErrLogNotFound {
+			t.Fatalf("GetLog(%d) of an empty log: %v", i, err)
+		}
+	}
 	for i := from; i <= to && from != 0; i++ {
 		mustGet(t, s, testEntry(i, termOf(i), sizeOf(i)))
 	}

@@ -1,12 +1,14 @@
 package logstore
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
 
+	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/metadb"
 
 	tidemark "tidemark"
@@ -96,4 +98,77 @@ func TestFailedAppendLeavesTheMark(t *testing.T) {
 			t.Errorf("a failed append changed the mark: %+v", now)
 		}
 	})
+}
+
+// An entry with a checksum of its own, but of another history, does not fit
+// between its neighbours; and a whole history that fits in itself is not the one
+// that the mark remembers.
+func TestOtherHistoryIsRefused(t *testing.T) {
+	o := testOptions(t, BoltDB)
+	s := mustOpen(t, o)
+	mustAppend(t, s, 1, 20, 1)
+	s.Close()
+	good := readFiles(t, o.Dir)
+	other, _ := seal(testEntries(1, 20, 2), 0, 0)
+	for _, logs := range [][]*raft.Log{other[9:10], other} {
+		writeFiles(t, o.Dir, good)
+		bare, done := openBare(t, o)
+		if err := errors.Join(bare.StoreLogs(logs), done()); err != nil { // bbolt replaces
+			t.Fatal(err)
+		}
+		if _, err := Open(o); !errors.Is(err, tidemark.ErrCorrupt) {
+			t.Fatalf("%d entries of another history: %v", len(logs), err)
+		}
+	}
+}
+
+// A page that claims its neighbours would let bbolt write over what is in use.
+func TestOverlappingPagesAreRefused(t *testing.T) {
+	o := testOptions(t, WAL)
+	mustOpen(t, o).Close()
+	path := filepath.Join(o.logPath(), metadb.FileName)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for at := 2 * os.Getpagesize(); at < len(good); at += os.Getpagesize() {
+		bad := bytes.Clone(good)
+		bad[at+12]++
+		err := boltScanReader(bytes.NewReader(bad), int64(len(bad)), path, func(string, []byte, []byte) error { return nil })
+		if errors.Is(err, tidemark.ErrCorrupt) {
+			refused++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refused < 2 {
+		t.Errorf("%d pages that claim the next one were refused; at least a leaf and the free list are in use", refused)
+	}
+}
+
+// The index of a sealed segment says where each entry is; the library believes it.
+func TestWrongSegmentIndexIsRefused(t *testing.T) {
+	o := testOptions(t, WAL)
+	s := mustOpen(t, o)
+	mustAppend(t, s, 1, 500, 1)
+	s.Close()
+	path := (&walBackend{dir: o.logPath()}).fileOf(1)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := newWALReader(bytes.NewReader(b), int64(len(b)))
+	for f, ok := (walFrame{}), true; ok && err == nil; f, ok, err = r.next() {
+		if f.kind == walIndex {
+			b[f.off+walFrameHead+4] ^= 8
+			break
+		}
+	}
+	if err := errors.Join(err, os.WriteFile(path, b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(o); !errors.Is(err, tidemark.ErrCorrupt) {
+		t.Fatalf("Open: %v", err)
+	}
 }

@@ -157,6 +157,14 @@ func openChecked(o Options, path string, s slot) (_ *Store, err error) {
 		o: o, stop: stop, cache: newCache(o.CacheEntries, o.CacheBytes), changed: make(chan struct{}, 1),
 		first: c.log.first, last: c.log.last, sum: c.log.sum,
 	}
+	// The stable store first: it gives up when another process holds it, while
+	// raft-wal would wait for ever.
+	stablePath := filepath.Join(o.Dir, stableName)
+	db, err := openBoltStore(stablePath)
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, db.Close)
 	if g.inner, err = openBackend(o, c, stop); err != nil {
 		return nil, err
 	}
@@ -164,12 +172,6 @@ func openChecked(o Options, path string, s slot) (_ *Store, err error) {
 	if err := agree(o, g.inner, c.log); err != nil {
 		return nil, err
 	}
-	stablePath := filepath.Join(o.Dir, stableName)
-	db, err := openBoltStore(stablePath)
-	if err != nil {
-		return nil, err
-	}
-	undo = append(undo, db.Close)
 	if err := syncDir(o.Dir); err != nil {
 		return nil, err
 	}

@@ -187,30 +187,50 @@ func TestOlderStableStoreIsRefused(t *testing.T) {
 	}
 }
 
-// Losing one value, though not the newest, is noticed by what the newest says of
-// the others.
-func TestMissingStableValueIsRefused(t *testing.T) {
+// Losing one value, or having an older one, is noticed by what the newest write
+// says of the others.
+func TestMissingOrOldStableValueIsRefused(t *testing.T) {
 	o := testOptions(t, WAL)
 	s := mustOpen(t, o)
-	if err := s.Stable().SetUint64([]byte("CurrentTerm"), 7); err != nil {
-		t.Fatal(err)
+	setTerm := func(n uint64) stableValue {
+		if err := s.Stable().SetUint64([]byte("CurrentTerm"), n); err != nil {
+			t.Fatal(err)
+		}
+		return s.stable.values["CurrentTerm"]
 	}
+	old, now := setTerm(6), setTerm(7)
 	setVote(t, s, 7, "n1")
 	vote := s.stable.values[keyVote]
 	s.Close()
 	path := filepath.Join(o.Dir, stableName)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
+	rewrite := func(values map[string]stableValue) error {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		db, err := raftboltdb.New(raftboltdb.Options{Path: path})
+		for key, v := range values {
+			b, _ := v.encode(key)
+			err = errors.Join(err, db.Set([]byte(key), b))
+		}
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(o)
+		if err == nil {
+			s.Close()
+		}
+		return err
 	}
-	db, err := raftboltdb.New(raftboltdb.Options{Path: path})
-	if err != nil {
-		t.Fatal(err)
+	for name, values := range map[string]map[string]stableValue{
+		"missing": {keyVote: vote},
+		"old":     {keyVote: vote, "CurrentTerm": old},
+		"no vote": {"CurrentTerm": now},
+	} {
+		if err := rewrite(values); !errors.Is(err, tidemark.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	b, _ := vote.encode(keyVote)
-	if err := errors.Join(db.Set([]byte(keyVote), b), db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(o); !errors.Is(err, tidemark.ErrCorrupt) {
-		t.Fatalf("Open: %v", err)
+	if err := rewrite(map[string]stableValue{keyVote: vote, "CurrentTerm": now}); err != nil {
+		t.Errorf("the values as they were: %v", err)
 	}
 }
