@@ -147,9 +147,9 @@ const pollInterval = 20 * time.Millisecond
 
 // WaitReady waits until the node says that it serves. It fails when the process ends.
 func (n *Node) WaitReady(ctx context.Context) error {
-	last := errors.New("it has not answered yet")
 	for {
-		if last = n.ready(ctx); last == nil {
+		last := n.ready(ctx)
+		if last == nil {
 			return nil
 		}
 		select {
