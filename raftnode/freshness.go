@@ -38,9 +38,7 @@ func (n *Node) probe() {
 		if asked, ok := n.probeOnce(); ok {
 			n.fresh.at.Store(&asked)
 		}
-		select {
-		case <-time.After(n.cfg.ProbeInterval):
-		case <-n.ctx.Done():
+		if !sleep(n.ctx, n.cfg.ProbeInterval) {
 			return
 		}
 	}

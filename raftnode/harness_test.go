@@ -53,11 +53,12 @@ type network struct {
 	mu    sync.Mutex
 	ids   map[string]string // by address
 	cut   map[string]bool
+	apart map[[2]string]bool
 	conns map[net.Conn][2]string
 }
 
 func newNetwork() *network {
-	return &network{ids: map[string]string{}, cut: map[string]bool{}, conns: map[net.Conn][2]string{}}
+	return &network{ids: map[string]string{}, cut: map[string]bool{}, apart: map[[2]string]bool{}, conns: map[net.Conn][2]string{}}
 }
 
 var errCut = errors.New("the network is cut here")
@@ -66,7 +67,7 @@ func (w *network) dialer(from string) func(context.Context, string, string) (net
 	return func(ctx context.Context, kind, address string) (net.Conn, error) {
 		w.mu.Lock()
 		to := w.ids[address]
-		refused := w.cut[from] || w.cut[to]
+		refused := w.refuses(from, to)
 		w.mu.Unlock()
 		if refused {
 			return nil, errCut
@@ -77,12 +78,23 @@ func (w *network) dialer(from string) func(context.Context, string, string) (net
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.cut[from] || w.cut[to] {
+		if w.refuses(from, to) {
 			return nil, errors.Join(errCut, conn.Close())
 		}
 		w.conns[conn] = [2]string{from, to}
 		return conn, nil
 	}
+}
+
+func (w *network) refuses(from, to string) bool {
+	return w.cut[from] || w.cut[to] || w.apart[[2]string{from, to}] || w.apart[[2]string{to, from}]
+}
+
+// separate keeps two nodes from making new connections with each other.
+func (w *network) separate(a, b string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.apart[[2]string{a, b}] = true
 }
 
 // isolate cuts a node off from all others.

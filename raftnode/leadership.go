@@ -70,9 +70,7 @@ func (n *Node) establishWith(epoch, term uint64, apply func(raft.Log) raft.Apply
 				"the process ends so that another node can lead: start it again", time.Since(start).Round(time.Millisecond)))
 			return
 		}
-		select {
-		case <-time.After(retryTransferEvery):
-		case <-n.ctx.Done():
+		if !sleep(n.ctx, retryTransferEvery) {
 			return
 		}
 	}

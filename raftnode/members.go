@@ -1,6 +1,7 @@
 package raftnode
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,7 @@ import (
 // memberView is what this node knows of who is a member.
 type memberView struct {
 	raft atomic.Pointer[raft.Raft]
-	// doubts has a token when a stranger was refused.
+	// doubts has a token when a stranger was refused or the members changed.
 	doubts chan struct{}
 
 	mu sync.Mutex
@@ -66,7 +67,7 @@ func (v *memberView) contains(id string) bool {
 	return v.learned[id]
 }
 
-// doubt has learn ask the members whether there are new ones.
+// doubt has learn ask the members soon.
 func (v *memberView) doubt() {
 	select {
 	case v.doubts <- struct{}{}:
@@ -74,18 +75,20 @@ func (v *memberView) doubt() {
 	}
 }
 
-// learnEvery bounds how often strangers can make this node ask its peers.
-const learnEvery = time.Second
+// learnAtMost bounds how often strangers can make this node ask its peers, and
+// learnAtLeast is how often it asks them without being made to.
+const (
+	learnAtMost  = time.Second
+	learnAtLeast = 10 * time.Second
+)
 
-// learn asks the members for theirs when a stranger was refused.
+// learn asks the members for theirs: at once, when a stranger was refused, when
+// the members have changed, and now and then. Thereby every two members meet, also
+// those that Raft never connects, so that each knows the other's data directory
+// before that can get lost.
 func (v *memberView) learn(n *Node) func() {
 	return func() {
 		for {
-			select {
-			case <-v.doubts:
-			case <-n.ctx.Done():
-				return
-			}
 			learned := map[string]bool{}
 			for _, info := range n.survey(n.ctx, v.configuration()) {
 				for _, m := range info.Members {
@@ -95,12 +98,26 @@ func (v *memberView) learn(n *Node) func() {
 			v.mu.Lock()
 			v.learned = learned
 			v.mu.Unlock()
+			if !sleep(n.ctx, learnAtMost) {
+				return
+			}
 			select {
-			case <-time.After(learnEvery):
+			case <-v.doubts:
+			case <-time.After(learnAtLeast):
 			case <-n.ctx.Done():
 				return
 			}
 		}
+	}
+}
+
+// sleep waits, and says whether ctx is still alive then.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -133,13 +150,11 @@ func (n *Node) membershipApplied(c raft.Configuration) {
 		n.mux.Disconnect(id)
 		n.logger.Info("member removed", "peer", id)
 	}
+	n.members.doubt()
 	n.leader.kick()
 }
 
-// bootstrapVersion is what Raft's own bootstrap writes: one configuration at index 1 of term 1.
-const bootstrapIndex, bootstrapTerm = 1, 1
-
-// errNotInCluster is why a node that no configuration names cannot serve.
+// notMember is why a node that no configuration names cannot serve.
 func (n *Node) notMember() error {
 	c := n.members.configuration()
 	if len(c.Servers) == 0 {

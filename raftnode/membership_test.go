@@ -44,6 +44,12 @@ func TestMembersJoinAndLeave(t *testing.T) {
 		c.agree()
 		eventually(t, "n4 is ready", func() bool { return joined.Ready() == nil })
 		eventually(t, "n4 is promoted", func() bool { return c.leader().PromoteMember(testContext(t), "n4") == nil })
+		for _, node := range c.followers(joined) {
+			eventually(t, node.id+" has met n4", func() bool {
+				_, ok := node.registry.Known("n4")
+				return ok
+			})
+		}
 		if n := len(voters(c.leader().members.configuration())); n != 4 {
 			t.Fatalf("%d voters, want 4", n)
 		}
@@ -68,6 +74,12 @@ func TestMembersJoinAndLeave(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "the new n4 is promoted", func() bool { return c.leader().PromoteMember(testContext(t), "n4") == nil })
+		for _, node := range c.followers(again) {
+			eventually(t, node.id+" talks to the new n4", func() bool {
+				_, err := node.askInfo(testContext(t), "n4", again.address)
+				return err == nil
+			})
+		}
 		c.propose("z")
 		c.agree()
 	})
@@ -330,15 +342,60 @@ func TestNodeThatWasAwayLearnsOfNewMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "n4 is promoted", func() bool { return c.leader().PromoteMember(testContext(t), "n4") == nil })
-	eventually(t, "n4 leads", func() bool {
-		leader := c.leader()
-		if leader == joined {
-			return true
-		}
-		_, _ = leader.TransferLeadership(testContext(t), "n4")
-		return false
-	})
+	before := c.leader()
+	if _, err := before.TransferLeadership(testContext(t), "n4"); err != nil {
+		t.Fatal(err)
+	}
+	// Whoever led before still tries for a while to bring it up to date.
+	c.network.separate(before.id, away.id)
 	c.restart(away.id)
+	c.propose("b")
+	c.agree()
+}
+
+// A member that left and came back in order is not ended by one that has not
+// heard of it yet.
+func TestRejoinedNodeOutlivesAPeerThatMissedIt(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 4, nil)
+	c.fill("a", 10)
+	c.agree()
+	followers := c.followers(c.leader())
+	away, gone := followers[0], followers[1]
+	eventually(t, "the two have met", func() bool {
+		_, ok := away.registry.Known(gone.id)
+		return ok
+	})
+	c.stop(away.id)
+	eventually(t, gone.id+" is removed", func() bool { return c.leader().RemoveMember(testContext(t), gone.id) == nil })
+	c.stop(gone.id)
+	if err := os.RemoveAll(gone.dir); err != nil {
+		t.Fatal(err)
+	}
+	gone.machine = newFakeMachine()
+	again := c.join(gone.id)
+	if err := c.leader().AddMember(testContext(t), again.id, again.address); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is promoted", func() bool { return c.leader().PromoteMember(testContext(t), again.id) == nil })
+	c.agree()
+	// The peer that was away refuses it until it has applied the removal.
+	away.machine.mu.Lock()
+	var apply gate
+	away.machine.beforeApply = apply.pass
+	away.machine.mu.Unlock()
+	apply.close()
+	defer apply.open()
+	c.restart(away.id)
+	eventually(t, "it is refused", func() bool {
+		_, err := again.askInfo(testContext(t), away.id, away.address)
+		return err != nil && counterValue(t, away.metrics.refusals.WithLabelValues("dialer_changed")) > 0
+	})
+	apply.open()
+	c.agree()
+	eventually(t, "they talk", func() bool {
+		_, err := again.askInfo(testContext(t), away.id, away.address)
+		return err == nil
+	})
 	c.propose("b")
 	c.agree()
 }

@@ -101,12 +101,18 @@ func (n *Node) refused(r peer.Refusal) {
 	err := fmt.Errorf("node %s knows this node, %s, with another data directory: what this one voted and acknowledged before is gone, "+
 		"so it must not take part under this id. If the old directory still exists, start with it. If it is lost, run "+
 		"`tidemark member remove %s` on the cluster, empty %s and start with --join (%s)", r.Peer, n.cfg.NodeID, n.cfg.NodeID, n.cfg.DataDir, r.Detail)
-	if r.Inbound {
+	switch {
+	case r.Inbound:
 		// Anybody can claim that. If it is true, this node's own connections are refused too.
 		n.logger.Warn("refused by a node that dialed this one", "error", err)
-		return
+	case n.machine.Applied().Index > 0:
+		// A leader has sent entries to this very directory, so the cluster knows it.
+		// The peer missed that this node left and came back; it learns of it from the log.
+		n.logger.Warn("a peer has not heard yet that this node joined with a new data directory; "+
+			"if it never does, remove this node and let it join again while that peer is up", "peer", r.Peer, "detail", r.Detail)
+	default:
+		go n.cfg.Fatal(err) // the caller must not be blocked
 	}
-	go n.cfg.Fatal(err) // the caller must not be blocked
 }
 
 // admitSnapshot refuses an incoming snapshot for which there is no room. A tenth

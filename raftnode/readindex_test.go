@@ -1,6 +1,7 @@
 package raftnode
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -153,4 +154,49 @@ func TestReadIndexWithoutALeader(t *testing.T) {
 	}
 	eventually(t, "it grows stale", func() bool { return follower.Staleness() > 200*time.Millisecond })
 	c.network.heal(follower.id)
+}
+
+// A new leader's commit index can be behind what its predecessor acknowledged, or
+// at a no-op: it gives no read index before it has applied an entry of its term.
+func TestNewLeaderServesNoReadsBeforeItsFirstEntry(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	c.propose("a")
+	c.agree()
+	old := c.leader()
+	var apply gate
+	t.Cleanup(apply.open)
+	for _, node := range c.followers(old) {
+		node.machine.mu.Lock()
+		node.machine.beforeApply = apply.pass
+		node.machine.mu.Unlock()
+	}
+	apply.close()
+	result, err := old.Propose(testContext(t), []byte("acknowledged"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.network.isolate(old.id)
+	var next *testNode
+	eventually(t, "another leads", func() bool {
+		for _, node := range c.followers(old) {
+			if node.raft.State() == raft.Leader {
+				next = node
+				return true
+			}
+		}
+		return false
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if index, err := next.ReadIndex(ctx); err == nil {
+		t.Fatalf("read index %d before the leadership was established", index)
+	}
+	apply.open()
+	c.network.heal(old.id)
+	leader := c.leader()
+	index, err := leader.ReadIndex(testContext(t))
+	if err != nil || index <= uint64(result.Position) {
+		t.Fatal(index, result.Position, err)
+	}
+	c.agree()
 }

@@ -80,6 +80,9 @@ func hasTakenPart(machine StateMachine, dir *Directory) (bool, error) {
 	return err == nil, err
 }
 
+// The first members are the entry at this index and term, as in raft's own bootstrap.
+const bootstrapIndex, bootstrapTerm = 1, 1
+
 // The keys under which Raft keeps its term and its vote.
 var keyCurrentTerm, keyLastVoteTerm = []byte("CurrentTerm"), []byte("LastVoteTerm")
 
