@@ -48,7 +48,7 @@ func (s *Server) Status(ctx context.Context, req *tidemarkv1.StatusRequest) (*ti
 	if s.Disk != nil {
 		var err error
 		if reply.DiskUsedBytes, reply.DiskFreeBytes, err = s.Disk(); err != nil {
-			return nil, err
+			s.Logger.Warn("cannot tell how much of the disk is used", "error", err)
 		}
 	}
 	return reply, nil

@@ -43,7 +43,7 @@ type Options struct {
 	HandOver func(context.Context) error
 
 	// Disk returns the bytes used by the data directory and the bytes free beside
-	// it, for Status; nil leaves both 0.
+	// it, for Status; nil or an error leaves them 0.
 	Disk func() (used, free uint64, err error)
 	// StoreFormat is the format version of the store, for Status.
 	StoreFormat uint32

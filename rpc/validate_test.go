@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tidemark"
+	"tidemark/fsm/fsmpb"
 	pb "tidemark/rpc/tidemarkv1"
 )
 
@@ -271,6 +272,38 @@ func TestBatchItemsFailAlone(t *testing.T) {
 	if node.count() != 2 {
 		t.Errorf("%d were proposed", node.count())
 	}
+}
+
+// When an item is refused for now, those before it stand and those behind it are not
+// proposed; when no item has a final result the call fails as a whole.
+func TestBatchKeepsOrder(t *testing.T) {
+	node := leadingNode()
+	refuse := 2
+	node.outcome = func(n int, command *fsmpb.Command) (any, error) {
+		if n == refuse {
+			return nil, tidemark.ErrOverloaded
+		}
+		return succeed(n, command)
+	}
+	d := open(t, newNetwork(), node, nil)
+	reply, err := d.timelines.AppendBatch(testContext(t), aBatch(3, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply.Results[0].GetResponse().GetSeqId() != 1 {
+		t.Errorf("the first item got %v", reply.Results[0])
+	}
+	for _, result := range reply.Results[1:] {
+		if result.GetError().GetReason() != "OVERLOADED" {
+			t.Errorf("an item behind it got %v", result)
+		}
+	}
+	if node.count() != 2 {
+		t.Errorf("%d were proposed", node.count())
+	}
+	refuse = 3
+	_, err = d.timelines.AppendBatch(testContext(t), aBatch(3, nil))
+	wantReason(t, err, codes.ResourceExhausted, "OVERLOADED")
 }
 
 // A field that this version does not know is refused at every depth of every request.

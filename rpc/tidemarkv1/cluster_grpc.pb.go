@@ -37,7 +37,8 @@ const (
 type ClusterServiceClient interface {
 	// Status says how this node and, as it knows, the cluster are.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
-	// AddMember adds a non-voting member, which then catches up.
+	// AddMember adds a non-voting member, which then catches up. Adding it again
+	// under the same address is no error.
 	AddMember(ctx context.Context, in *AddMemberRequest, opts ...grpc.CallOption) (*AddMemberResponse, error)
 	// RemoveMember removes a member for good: its data directory cannot come back.
 	RemoveMember(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*RemoveMemberResponse, error)
@@ -47,7 +48,8 @@ type ClusterServiceClient interface {
 	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
 	// TakeSnapshot makes this node's state durable and shortens its log.
 	TakeSnapshot(ctx context.Context, in *TakeSnapshotRequest, opts ...grpc.CallOption) (*TakeSnapshotResponse, error)
-	// Backup streams a consistent copy of this node's state, as of one log index.
+	// Backup streams a consistent copy of this node's state, as of one log index. One
+	// runs at a time on a node.
 	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
 }
 
@@ -147,7 +149,8 @@ type ClusterService_BackupClient = grpc.ServerStreamingClient[BackupResponse]
 type ClusterServiceServer interface {
 	// Status says how this node and, as it knows, the cluster are.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
-	// AddMember adds a non-voting member, which then catches up.
+	// AddMember adds a non-voting member, which then catches up. Adding it again
+	// under the same address is no error.
 	AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error)
 	// RemoveMember removes a member for good: its data directory cannot come back.
 	RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error)
@@ -157,7 +160,8 @@ type ClusterServiceServer interface {
 	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
 	// TakeSnapshot makes this node's state durable and shortens its log.
 	TakeSnapshot(context.Context, *TakeSnapshotRequest) (*TakeSnapshotResponse, error)
-	// Backup streams a consistent copy of this node's state, as of one log index.
+	// Backup streams a consistent copy of this node's state, as of one log index. One
+	// runs at a time on a node.
 	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
 	mustEmbedUnimplementedClusterServiceServer()
 }
