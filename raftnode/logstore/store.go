@@ -84,7 +84,9 @@ func (s *Store) DiskBytes() (int64, error) {
 // accepted. A log that holds index with another term is emptied too, and then
 // conflict is true: this Raft instance remembers a last entry that no longer
 // exists and must be restarted at once, or it would ask for snapshots for ever.
-// At a start there is no such instance, and conflict needs no action.
+// At a start there is no such instance, and conflict needs no action; but check
+// first that an applied index beyond LastIndex is explained by a snapshot, since
+// here the log is emptied without asking.
 //
 // The error is ErrSnapshotTooOld when the log starts after index+1: restoring
 // such a snapshot would take the state machine back, so refuse it before.
