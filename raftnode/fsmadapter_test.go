@@ -307,6 +307,28 @@ func TestOlderSnapshotIsRefused(t *testing.T) {
 	}
 }
 
+// Entries that Raft had handed over before the snapshot can be applied while it comes.
+func TestSnapshotThatWasPassedIsDropped(t *testing.T) {
+	for name, last := range map[string]*raft.Log{"": commandLog(9, 2, 2, "x"), "members": configLog(9, 2, threeMembers)} {
+		t.Run(name, func(t *testing.T) {
+			from, to := sourceAdapter(), testAdapter(newFakeMachine())
+			var stopped error
+			to.fatal = func(err error) { stopped = err }
+			if err := transferSnapshot(t, from, to, 3); err != nil { // all but Restore
+				t.Fatal(err)
+			}
+			to.ApplyBatch([]*raft.Log{configLog(1, 1, threeMembers), commandLog(2, 1, 1, "a"), last})
+			err := to.Restore(io.NopCloser(emptyReader{}))
+			if got := to.machine.Applied(); got.Index != 9 || got.InstalledIndex != 0 {
+				t.Fatalf("the state went back to %d", got.Index)
+			}
+			if restart := name == "members"; errors.Is(err, ErrRestart) != restart || errors.Is(stopped, ErrRestart) != restart {
+				t.Fatal(err, stopped)
+			}
+		})
+	}
+}
+
 func TestManyInstallsRaiseTheAlarm(t *testing.T) {
 	f := testAdapter(newFakeMachine())
 	now := time.Now()

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tidemark"
+	"tidemark/raftnode/peer"
 )
 
 // memberView is what this node knows of who is a member.
@@ -52,6 +53,15 @@ func (v *memberView) configuration() raft.Configuration {
 	return v.applied
 }
 
+// peers is configuration as package peer knows it.
+func (v *memberView) peers() []peer.Member {
+	var out []peer.Member
+	for _, s := range v.configuration().Servers {
+		out = append(out, peer.Member{ID: string(s.ID), RaftAddress: string(s.Address), Voter: s.Suffrage == raft.Voter})
+	}
+	return out
+}
+
 // contains says whether a node may connect: a member, or anybody while this node
 // belongs to no cluster.
 func (v *memberView) contains(id string) bool {
@@ -75,20 +85,18 @@ func (v *memberView) doubt() {
 	}
 }
 
-// learnAtMost bounds how often strangers can make this node ask its peers, and
-// learnAtLeast is how often it asks them without being made to.
-const (
-	learnAtMost  = time.Second
-	learnAtLeast = 10 * time.Second
-)
+// learnEvery bounds how often strangers can make this node ask its peers.
+const learnEvery = time.Second
 
-// learn asks the members for theirs: at once, when a stranger was refused, when
-// the members have changed, and now and then. Thereby every two members meet, also
-// those that Raft never connects, so that each knows the other's data directory
-// before that can get lost.
+// learn asks the members for theirs when a stranger was refused or the members changed.
 func (v *memberView) learn(n *Node) func() {
 	return func() {
 		for {
+			select {
+			case <-v.doubts:
+			case <-n.ctx.Done():
+				return
+			}
 			learned := map[string]bool{}
 			for _, info := range n.survey(n.ctx, v.configuration()) {
 				for _, m := range info.Members {
@@ -98,13 +106,7 @@ func (v *memberView) learn(n *Node) func() {
 			v.mu.Lock()
 			v.learned = learned
 			v.mu.Unlock()
-			if !sleep(n.ctx, learnAtMost) {
-				return
-			}
-			select {
-			case <-v.doubts:
-			case <-time.After(learnAtLeast):
-			case <-n.ctx.Done():
+			if !sleep(n.ctx, learnEvery) {
 				return
 			}
 		}

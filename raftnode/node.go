@@ -235,6 +235,7 @@ func (n *Node) start() {
 	n.tasks.Go(n.probe)
 	n.tasks.Go(n.watchFollowers)
 	n.tasks.Go(n.members.learn(n))
+	n.tasks.Go(func() { n.mux.Meet(n.ctx, n.members.peers) })
 	a := n.machine.Applied()
 	n.logger.Info("node started", "raft_address", n.cfg.RaftAdvertise, "log_store", n.cfg.LogStore,
 		"first_log_index", n.logs.FirstIndex(), "last_log_index", n.logs.LastIndex(), "applied_index", a.Index)

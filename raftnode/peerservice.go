@@ -36,15 +36,10 @@ func (s peerService) Info(context.Context) (peer.Info, error) {
 	info := peer.Info{
 		NodeID: n.cfg.NodeID, ClientAddress: n.cfg.ClientAddress, HTTPAddress: n.cfg.HTTPAddress, Version: n.cfg.Version,
 		Term: n.raft.CurrentTerm(), AppliedIndex: n.machine.Applied().Index, CommitIndex: n.raft.CommitIndex(), LastIndex: n.raft.LastIndex(),
-		Role: n.role(), LeaderID: string(leader),
+		Role: n.role(), LeaderID: string(leader), Members: n.members.peers(),
 	}
 	if err := n.Ready(); err != nil {
 		info.NotServingReason = err.Error()
-	}
-	for _, server := range n.members.configuration().Servers {
-		info.Members = append(info.Members, peer.Member{
-			ID: string(server.ID), RaftAddress: string(server.Address), Voter: server.Suffrage == raft.Voter,
-		})
 	}
 	return info, nil
 }

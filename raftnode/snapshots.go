@@ -252,6 +252,9 @@ func (s *snapshotStore) install() error {
 	if sink == nil {
 		return errors.New("no received snapshot was opened")
 	}
+	if have := s.machine.Applied(); sink.meta.Index < have.Index {
+		return s.skip(sink, have)
+	}
 	start := time.Now()
 	if err := s.machine.InstallSnapshot(sink.writer); err != nil {
 		return err
@@ -264,6 +267,20 @@ func (s *snapshotStore) install() error {
 		"bytes", sink.meta.Size, "swap", time.Since(start))
 	s.countInstall(start)
 	return nil
+}
+
+// skip drops a snapshot that the state machine has passed: entries that Raft had
+// handed over before it were applied while it came. Raft hands them over again
+// after it, and the state machine passes over them, so it never goes back. But
+// Raft now believes the snapshot's members, and if newer ones are among those
+// entries only a restart tells it.
+func (s *snapshotStore) skip(sink *snapshotSink, have tidemark.Applied) error {
+	err := sink.writer.Abort()
+	if have.MembershipIndex > sink.meta.ConfigurationIndex {
+		err = errors.Join(err, fmt.Errorf("%w: a snapshot at %d came after the members had changed at %d", ErrRestart, sink.meta.Index, have.MembershipIndex))
+	}
+	s.logger.Info("dropped a snapshot that the state has passed", "index", sink.meta.Index, "applied_index", have.Index)
+	return err
 }
 
 // maxInstallsPerMinute is how many snapshots a follower may install in a minute
