@@ -75,6 +75,8 @@
 //
 //	version u8  delivered uvarint  read uvarint  updated time i64
 //
+// Each batch also carries, in Pebble's log only, the applied index before it (u64).
+//
 // # Files
 //
 //	CURRENT              names the generation that is in force; see current.go

@@ -15,9 +15,13 @@ import (
 	"tidemark"
 )
 
-// receiveSyncBytes makes the kernel write received files out as they come, so that
-// the sync of a large one does not hold up all others on the disk.
-const receiveSyncBytes = 1 << 20
+const (
+	// receiveSyncBytes makes the kernel write received files out as they come, so that
+	// the sync of a large one does not hold up all others on the disk.
+	receiveSyncBytes = 1 << 20
+	// receiveCopyBytes bounds one write to a file.
+	receiveCopyBytes = 64 << 10
+)
 
 // Incoming receives a snapshot stream, and builds a new generation from it beside
 // the one in force. It is a tidemark.SnapshotWriter. Its methods may be called
@@ -40,6 +44,7 @@ type Incoming struct {
 
 	name string // of the last file
 	left uint64 // bytes that file still gets
+	copy []byte // of content, see own
 	crc  uint32 // of the content that file got
 	seen uint32 // files whose header came
 	// tables are the names of the files that are tables.
@@ -99,11 +104,11 @@ func (in *Incoming) consume(p []byte) (int, error) {
 		return 0, badStream("goes on after its end")
 	}
 	if in.left > 0 {
-		p = p[:min(uint64(len(p)), in.left)]
+		p = p[:min(uint64(len(p)), in.left, receiveCopyBytes)]
 		in.left -= uint64(len(p))
 		in.crc = crc32.Update(in.crc, castagnoli, p)
 		in.all.Write(p)
-		_, err := in.file.Write(p)
+		_, err := in.file.Write(in.own(p))
 		return len(p), err
 	}
 	p = p[:min(len(p), in.want-len(in.part))]
@@ -112,6 +117,12 @@ func (in *Incoming) consume(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return len(p), in.step(in.part)
+}
+
+// own copies p: a file of vfs may change what it is given to write, a caller's p must stay.
+func (in *Incoming) own(p []byte) []byte {
+	in.copy = append(in.copy[:0], p...)
+	return in.copy
 }
 
 // next ends a part, and waits for another one.
