@@ -269,9 +269,13 @@ func TestStreamEndsAtShutdown(t *testing.T) {
 	n2 := open(t, w, followingNode("n1"), func(o *Options) { o.NodeID = "n2" })
 	idle := openStream(t, testContext(t), n1)
 	busy, relayed := openStream(t, testContext(t), n1), openStream(t, testContext(t), n2)
-	send(t, busy, tagged(1, nil))
-	send(t, relayed, tagged(1, nil))
-	eventually(t, "both are proposed", func() bool { return leader.count() == 2 })
+	for tag := range uint64(10) {
+		send(t, busy, tagged(tag, nil))
+		send(t, relayed, tagged(tag, nil))
+	}
+	eventually(t, "all are proposed and queued", func() bool {
+		return leader.count() == 20 && !runsIn("appendStream).take", "appendStream).enqueue")
+	})
 	eventually(t, "all are open", func() bool { return n1.admission.streams.Load() == 3 })
 	ended := make(chan error, 2)
 	for _, d := range []*door{n2, n1} {
@@ -279,7 +283,7 @@ func TestStreamEndsAtShutdown(t *testing.T) {
 		eventually(t, "it is stopping", d.isStopping)
 	}
 	close(leader.hold)
-	for stream, want := range map[pb.TimelineService_AppendStreamClient]int{idle: 0, busy: 1, relayed: 1} {
+	for stream, want := range map[pb.TimelineService_AppendStreamClient]int{idle: 0, busy: 10, relayed: 10} {
 		replies, err := drain(t, stream)
 		wantReason(t, err, codes.Unavailable, "STOPPING")
 		if len(replies) != want {
