@@ -11,6 +11,10 @@ import (
 
 // Cluster is what operators do. It speaks in the messages of the generated API,
 // which command lines print as they are.
+//
+// Changes of membership and leadership are repeated only after an attempt that
+// certainly changed nothing. After any other they return tidemark.ErrOutcomeUnknown,
+// and Status tells what came of it.
 type Cluster struct {
 	c *Client
 	// endpoint is the node to ask; empty for any.
@@ -39,10 +43,6 @@ func (s *Cluster) Status(ctx context.Context) (*pb.StatusResponse, error) {
 		return node.cluster.Status(ctx, &pb.StatusRequest{})
 	})
 }
-
-// Changes of membership and leadership are repeated only after an attempt that
-// certainly changed nothing; after any other they return tidemark.ErrOutcomeUnknown,
-// and Status tells.
 
 // AddMember adds a non-voting member, which then catches up, and returns all members.
 func (s *Cluster) AddMember(ctx context.Context, nodeID, raftAddress string) ([]*pb.Member, error) {

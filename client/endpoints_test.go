@@ -66,20 +66,30 @@ func TestFollowsARedirection(t *testing.T) {
 	}
 }
 
-// TestMovesToANewLeader: the old one goes on forwarding, so nothing fails.
+// TestMovesToANewLeader: the old one goes on forwarding, so nothing fails; and what
+// is under way to it is answered before anything is sent to the new one.
 func TestMovesToANewLeader(t *testing.T) {
 	c := newCluster(t, 2)
-	cl := dial(t, c.endpoints(), client.WithLeaderRefresh(time.Millisecond), client.WithStallTimeout(40*time.Millisecond))
+	c.nodes[0].setRandom(func() *fault { return &fault{delay: time.Millisecond} })
+	cl := dial(t, c.endpoints(), client.WithLeaderRefresh(time.Millisecond), client.WithMaxInFlight(20, 1<<20))
 	mustAppend(t, cl, draft("m"))
 	c.lead(1)
-	n := 0
+	sent := 1
 	eventually(t, "appends reach the new leader", func() bool {
-		n++
-		if result := mustAppend(t, cl, draft(fmt.Sprint("m", n))); result.Duplicate {
-			t.Errorf("append %d was sent twice, though nothing failed", n)
+		for range 10 {
+			if _, err := cl.AppendAsync(testContext(t), draft(fmt.Sprint("m", sent))); err != nil {
+				t.Fatal(err)
+			}
+			sent++
 		}
 		return c.nodes[1].count("AppendStream") > 0
 	})
+	if err := cl.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if carried := c.nodes[0].count("AppendStream") + c.nodes[1].count("AppendStream"); carried != sent || len(c.ids("conv/1")) != sent {
+		t.Errorf("%d appends were sent as %d, and %d are there", sent, carried, len(c.ids("conv/1")))
+	}
 }
 
 // TestLeaderDies: the next leader gets everything, in order.
@@ -112,7 +122,8 @@ func TestFrozenNode(t *testing.T) {
 	for _, connected := range []bool{true, false} {
 		t.Run(fmt.Sprint("connected=", connected), func(t *testing.T) {
 			c := newCluster(t, 3)
-			cl := dial(t, c.endpoints())
+			// Below the time after which a single answer counts as lost.
+			cl := dial(t, c.endpoints(), client.WithStallTimeout(time.Second))
 			if connected {
 				mustAppend(t, cl, draft("first"))
 				for range c.nodes {
@@ -314,5 +325,30 @@ func TestEndpointIsKnownByItsID(t *testing.T) {
 	mustAppend(t, cl, draft("m1"))
 	if n := c.nodes[1].count("AppendStream"); n != 1 {
 		t.Errorf("leader got %d appends", n)
+	}
+}
+
+// TestLostReply: one append is never answered, others behind it are.
+func TestLostReply(t *testing.T) {
+	c := newCluster(t, 1)
+	c.nodes[0].script("AppendStream", fault{mute: true})
+	cl := dial(t, c.endpoints(), client.WithStallTimeout(100*time.Millisecond))
+	pending, err := cl.AppendAsync(testContext(t), draft("lost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; ; n++ {
+		select {
+		case <-pending.Done():
+			if result, err := pending.Wait(testContext(t)); err != nil || result.SeqID != 1 || !result.Duplicate {
+				t.Errorf("got %+v, %v", result, err)
+			}
+			return
+		case <-time.After(5 * time.Millisecond):
+			mustAppend(t, cl, draft(fmt.Sprint("m", n)))
+		}
+		if n > 1000 {
+			t.Fatal("the lost reply was not noticed")
+		}
 	}
 }
