@@ -1,26 +1,10 @@
+// Package zdeps keeps the modules of the fault-injection harness in go.mod while it grows.
 package zdeps
 
 import (
-	_ "github.com/cockroachdb/datadriven"
-	_ "github.com/cockroachdb/pebble/v2"
-	_ "github.com/cockroachdb/pebble/v2/vfs"
-	_ "github.com/google/uuid"
-	_ "github.com/hashicorp/go-hclog"
-	_ "github.com/hashicorp/raft"
-	_ "github.com/hashicorp/raft-boltdb/v2"
-	_ "github.com/hashicorp/raft-wal"
-	_ "github.com/prometheus/client_golang/prometheus/collectors"
-	_ "github.com/prometheus/client_golang/prometheus/promhttp"
-	_ "github.com/schollz/progressbar/v3"
-	_ "github.com/spf13/cobra"
-	_ "github.com/spf13/viper"
-	_ "go.etcd.io/bbolt"
-	_ "golang.org/x/sync/errgroup"
-	_ "golang.org/x/sys/unix"
-	_ "golang.org/x/term"
-	_ "google.golang.org/genproto/googleapis/rpc/errdetails"
-	_ "google.golang.org/grpc"
-	_ "google.golang.org/grpc/health"
-	_ "google.golang.org/grpc/reflection"
-	_ "google.golang.org/protobuf/proto"
+	_ "github.com/anishathalye/porcupine"
+	_ "github.com/google/nftables"
+	_ "github.com/hanwen/go-fuse/v2/fs"
+	_ "github.com/vishvananda/netlink"
+	_ "github.com/vishvananda/netns"
 )
