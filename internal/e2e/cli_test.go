@@ -133,6 +133,17 @@ func TestOperatorsCommandLine(t *testing.T) {
 			t.Errorf("status does not show %s:\n%s", node.ID, status)
 		}
 	}
+	var statuses []struct {
+		NodeID  string `json:"node_id"`
+		Members []any  `json:"members"`
+	}
+	parse(t, c.cli("", "status", "-o", "json"), &statuses)
+	if len(statuses) != 3 || statuses[1].NodeID != "n2" || len(statuses[2].Members) != 3 {
+		t.Errorf("status in JSON: %+v", statuses)
+	}
+	if lines := strings.Count(c.cli("", "status", "-o", "jsonl"), "\n"); lines != 3 {
+		t.Errorf("status has %d lines, want 3", lines)
+	}
 	follower := c.follower(cl)
 	if got := c.cli("", "leader", "transfer", follower.ID); !strings.Contains(got, follower.ID) {
 		t.Errorf("leader transfer: %s", got)
@@ -172,6 +183,11 @@ func TestOperatorsCommandLine(t *testing.T) {
 		}
 	}
 	waitUnready(t, c.Nodes[0], "leader")
+	r := c.tryCLI("", "status")
+	wantFailure(t, r, 1, "cannot serve", c.Nodes[1].Listen, c.Nodes[2].Listen)
+	if !strings.Contains(r.stdout, c.Nodes[0].RaftListen) {
+		t.Errorf("status does not show the node that answers:\n%s", r.stdout)
+	}
 	wantFailure(t, c.tryCLI("", "append", "conv/1", "x", "--timeout", "2s"), 1, "tidemark:")
 	if got := c.cli("", "read", "conv/1", "--consistency", "local"); !strings.Contains(got, "hello") {
 		t.Errorf("a local read without a majority:\n%s", got)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -43,8 +44,9 @@ func TestDemoFails(t *testing.T) {
 // startDev starts `tidemark dev` and returns it with the process ids of its nodes.
 func startDev(t *testing.T) (*exec.Cmd, []int) {
 	t.Helper()
-	// Its nodes need thirty ports in a row.
-	cmd := exec.Command(program, "dev", "--data-dir", t.TempDir(), "--base-port", "19400")
+	// Its nodes take thirty ports in a row, below those of the other tests' nodes.
+	port := strconv.Itoa(10_000 + 30*rand.IntN(300))
+	cmd := exec.Command(program, "dev", "--data-dir", t.TempDir(), "--base-port", port)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,16 +22,17 @@ import (
 
 // printMessage prints a message of the API; in JSON with the names of the .proto file.
 func (a *app) printMessage(message proto.Message, asTable func(*table)) error {
-	if a.global.output == outputTable {
-		return a.printTable(asTable)
-	}
-	options := protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true, Multiline: a.global.output == outputJSON}
-	text, err := options.Marshal(message)
+	document, err := jsonOf(message)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.Out, "%s\n", text)
-	return err
+	return a.printOne(document, asTable)
+}
+
+// jsonOf renders a message of the API. Protojson puts spaces at random, so that
+// nobody relies on them; printing the result again takes them out.
+func jsonOf(message proto.Message) (json.RawMessage, error) {
+	return protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.Marshal(message)
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -43,31 +47,43 @@ func (a *app) statusCommand() *cobra.Command {
 	}
 }
 
+// statusTimeout is how long one node has to say how it is. A node that takes longer
+// is as good as away, and does not hold up the others.
+const statusTimeout = 3 * time.Second
+
 func (a *app) status(ctx context.Context, c *client.Client) error {
-	var failed []error
-	var replies []*tidemarkv1.StatusResponse
-	for _, endpoint := range c.Endpoints() {
-		reply, err := c.Cluster().At(endpoint).Status(ctx)
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		if reason := reply.GetNotServingReason(); reason != "" {
-			failed = append(failed, fmt.Errorf("node %s cannot serve: %s", reply.GetNodeId(), reason))
-		}
-		replies = append(replies, reply)
+	ctx, cancel := context.WithTimeout(ctx, min(statusTimeout, a.global.timeout))
+	defer cancel()
+	endpoints := c.Endpoints()
+	answers := make([]*tidemarkv1.StatusResponse, len(endpoints))
+	failed := make([]error, len(endpoints))
+	var group sync.WaitGroup
+	for i, endpoint := range endpoints {
+		group.Go(func() {
+			answers[i], failed[i] = c.Cluster().At(endpoint).Status(ctx)
+			if reason := answers[i].GetNotServingReason(); reason != "" {
+				failed[i] = fmt.Errorf("node %s cannot serve: %s", answers[i].GetNodeId(), reason)
+			}
+		})
 	}
-	var err error
-	switch {
-	case len(replies) == 0:
-	case a.global.output == outputTable:
-		err = a.printTable(func(t *table) { statusRows(t, replies) })
-	default:
-		for _, reply := range replies {
-			err = errors.Join(err, a.printMessage(reply, nil))
+	group.Wait()
+	replies := slices.DeleteFunc(answers, func(r *tidemarkv1.StatusResponse) bool { return r == nil })
+	return errors.Join(append(failed, a.printStatus(replies))...)
+}
+
+func (a *app) printStatus(replies []*tidemarkv1.StatusResponse) error {
+	documents := make([]json.RawMessage, len(replies))
+	for i, reply := range replies {
+		var err error
+		if documents[i], err = jsonOf(reply); err != nil {
+			return err
 		}
 	}
-	return errors.Join(append(failed, err)...)
+	return printList(a, documents, documents, func(t *table) {
+		if len(replies) > 0 {
+			statusRows(t, replies)
+		}
+	})
 }
 
 func statusRows(t *table, replies []*tidemarkv1.StatusResponse) {
