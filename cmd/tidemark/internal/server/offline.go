@@ -193,7 +193,7 @@ func lockForMove(dataDir, nodeID string) (unlock func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("%w: %s belongs to node %s, not %s", tidemark.ErrForeignData, dataDir, owner.NodeID, nodeID), directory.Close())
 	case err == nil:
 		return directory.Close, nil
-	case errors.Is(err, tidemark.ErrCorrupt), errors.Is(err, tidemark.ErrNewerFormat), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, tidemark.ErrCorrupt), errors.Is(err, fs.ErrNotExist):
 		return func() error { return nil }, nil
 	}
 	return nil, err
