@@ -1,0 +1,2 @@
+// Package host is where the nodes of a cluster under test live.
+package host

@@ -1,0 +1,172 @@
+package host
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// NodeID names a node: n1, n2, … It is also the node's --node-id.
+type NodeID string
+
+// Clients is where the clients of the harness are, as an end of links: clients can
+// be cut off or slowed like a node.
+const Clients NodeID = "clients"
+
+// Feature is a kind of fault that a Cluster may or may not be able to do.
+type Feature string
+
+// The features. What the kernel supports is found out by New, by trying.
+const (
+	// FeatureCut is Cut, Partition and Heal, in one direction alone as well.
+	FeatureCut Feature = "cut"
+	// FeatureDelay is Slow.
+	FeatureDelay Feature = "delay"
+	// FeatureLoss is Lossy.
+	FeatureLoss Feature = "loss"
+	// FeatureBandwidth is Bandwidth.
+	FeatureBandwidth Feature = "bandwidth"
+	// FeatureDisk says that nodes have a Disk.
+	FeatureDisk Feature = "disk"
+)
+
+// Cluster is what nemeses work on. All methods are safe for concurrent use. Faults
+// of links replace those of the same kind on the same link, and add up with those
+// of other kinds. A link is from one node, or Clients, to another one.
+type Cluster interface {
+	// Nodes returns all nodes in the order in which they were added, whether they
+	// run or not. Node returns the one with the id, or nil.
+	Nodes() []Node
+	Node(id NodeID) Node
+	// Leader asks all running nodes at once, for at most two seconds, and returns the
+	// leader of the newest term.
+	Leader(ctx context.Context) (Node, bool)
+	// Add describes a node with a new id, which asks the others to let it join when
+	// it is started. Remove stops a node by SIGKILL and forgets it; its files stay.
+	// Neither asks the cluster to change its members: that goes through the client.
+	Add() (Node, error)
+	Remove(id NodeID) error
+	// Kill sends SIGKILL to all the nodes before it waits for any of them.
+	Kill(ids ...NodeID) error
+
+	// Supports reports whether a kind of fault can be done here. Without it, the
+	// methods of that kind return an error that wraps errors.ErrUnsupported.
+	Supports(feature Feature) bool
+	// Cut lets nothing pass from one node to the other, and with oneWay false
+	// nothing back either. Connections stay open, as with a cable that is unplugged.
+	Cut(from, to NodeID, oneWay bool) error
+	// Partition cuts each node off from all that share no group with it. A node in
+	// several groups is a bridge between them, a node in none is alone. Clients reach
+	// all nodes. It replaces all cuts between nodes.
+	Partition(groups ...[]NodeID) error
+	// Slow holds back all that goes from one node to the other for delay plus or
+	// minus jitter, in order; 0 ends it.
+	Slow(from, to NodeID, delay, jitter time.Duration) error
+	// Lossy drops that percentage of the packets from one node to the other, in
+	// steps of 0.01; 0 ends it.
+	Lossy(from, to NodeID, percent float64) error
+	// Bandwidth bounds what the node sends and what it gets, each to that many bytes
+	// a second; 0 ends it.
+	Bandwidth(id NodeID, bytesPerSecond uint64) error
+	// Heal ends all faults of all links. Nodes stay as they are.
+	Heal() error
+}
+
+// Node is one member's identity and, while it runs, its process. All methods are
+// safe for concurrent use.
+type Node interface {
+	ID() NodeID
+	// Endpoint is its HOST:PORT for clients, RaftAddress for peers. Only a Host's
+	// Dial reaches them.
+	Endpoint() string
+	RaftAddress() string
+	// DataDir is its --data-dir, on the Disk if it has one. Disk is nil if it has none.
+	DataDir() string
+	Disk() Disk
+	// LogPaths are what it wrote to standard output and standard error, a file for
+	// each start.
+	LogPaths() []string
+
+	// Start starts the process, and returns without waiting for it to be ready.
+	Start() error
+	// WaitReady waits until the node says that it serves. It fails when the process ends.
+	WaitReady(ctx context.Context) error
+	// Kill sends SIGKILL and waits until the process has ended. Of a node that does
+	// not run it is a no-op, like Pause, Resume and Terminate.
+	Kill() error
+	// Pause sends SIGSTOP and waits until the process stands still. Resume sends SIGCONT.
+	Pause() error
+	Resume() error
+	// Terminate sends SIGTERM and waits until the process has ended, or kills it when
+	// ctx is done, which is an error, as any exit status but 0 is.
+	Terminate(ctx context.Context) error
+	// Running reports whether the process was started and has not ended; one that is
+	// paused runs. PID is its process id, or 0 if it does not run.
+	Running() bool
+	Paused() bool
+	PID() int
+
+	// SetBinary, SetArgs and SetEnv change what the next Start runs: the program, the
+	// arguments after those that every node gets, and NAME=VALUE lines that are added
+	// to the environment.
+	SetBinary(path string)
+	SetArgs(args ...string)
+	SetEnv(env ...string)
+	// Stats tells how much the process uses.
+	Stats(ctx context.Context) (Stats, error)
+	// Exits are the ends of its processes so far, oldest first.
+	Exits() []Exit
+}
+
+// Stats is what one process uses. What could not be found out is 0.
+type Stats struct {
+	// MemoryBytes is its resident set.
+	MemoryBytes     int
+	FileDescriptors int
+	// Goroutines is 0 while the process does not answer.
+	Goroutines int
+}
+
+// Exit is how a process ended.
+type Exit struct {
+	Started, Ended time.Time
+	// Status is the exit status, or -1 if a signal ended it.
+	Status int
+	// Asked says that Kill, Terminate, Remove or Close was called. Otherwise the
+	// process ended by itself, and LogPath tells why.
+	Asked   bool
+	LogPath string
+}
+
+// Disk is the file system below a node's data directory.
+type Disk interface {
+	// DataDir is where the node finds its data.
+	DataDir() string
+	// Close ends the file system. The node does not run any more.
+	Close() error
+}
+
+// Options is what a Host is made of.
+type Options struct {
+	// Binary is the tidemark to run.
+	Binary string
+	// Dir gets the nodes' data and logs: Dir/n1/data, Dir/n1/start-1.log, …
+	Dir string
+	// Nodes is how many nodes form the cluster.
+	Nodes int
+	// Args follow the arguments that every node gets, Env the environment.
+	Args, Env []string
+	// Loopback puts the nodes on loopback with relays between them, even where network
+	// namespaces could be had.
+	Loopback bool
+	// NewDisk mounts a disk for a node over dir, which exists and is the node's own.
+	// Nil leaves the nodes on the file system of Dir.
+	NewDisk func(id NodeID, dir string) (Disk, error)
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// Dialer connects to addresses that are known only inside of the cluster. It is
+// meant for client.WithDialOptions(grpc.WithContextDialer(host.Dial)).
+type Dialer func(ctx context.Context, address string) (net.Conn, error)
