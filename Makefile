@@ -3,6 +3,7 @@
 # Tools live in a module of their own, so that the product does not depend on them.
 TOOL := go tool -modfile=tools/go.mod
 BIN := bin/tidemark
+CHAT ?= $(CURDIR)/testdata/irc-sample.jsonl.gz
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
@@ -60,6 +61,15 @@ verify-generated: ## fail if the generated code is not that of the .proto files
 
 fix-generated: ## generate code from the .proto files
 	$(TOOL) buf generate
+
+test-chat: ## import CHAT=file.jsonl.gz twice into three nodes, export it, and compare
+	TIDEMARK_CHAT=$(CHAT) go test -count=1 -v -timeout 15m -run 'TestChat$$' ./internal/e2e
+
+test-snapshot-1gib: ## a follower catches up by a snapshot of more than 1 GiB while appends go on
+	TIDEMARK_LONG=1 go test -count=1 -v -timeout 30m -run TestSnapshotStream ./internal/e2e
+
+test-restart-5m: ## restart a node with 5 million messages
+	TIDEMARK_LONG=1 go test -count=1 -v -timeout 30m -run 'TestRestart$$' ./internal/e2e
 
 clean: ## remove what was built and the data of make run
 	rm -rf bin build
