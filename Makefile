@@ -63,7 +63,7 @@ fix-generated: ## generate code from the .proto files
 	$(TOOL) buf generate
 
 test-chat: ## import CHAT=file.jsonl.gz twice into three nodes, export it, and compare
-	TIDEMARK_CHAT=$(CHAT) go test -count=1 -v -timeout 15m -run 'TestChat$$' ./internal/e2e
+	TIDEMARK_CHAT=$(abspath $(CHAT)) go test -count=1 -v -timeout 15m -run 'TestChat$$' ./internal/e2e
 
 test-snapshot-1gib: ## a follower catches up by a snapshot of more than 1 GiB while appends go on
 	TIDEMARK_LONG=1 go test -count=1 -v -timeout 30m -run TestSnapshotStream ./internal/e2e
