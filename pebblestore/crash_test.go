@@ -73,7 +73,7 @@ func (c *crashes) setEvery(n int) {
 // compactions too. What is left is the state after some batch, with that batch's
 // applied record, and no earlier than what was known to be durable.
 func TestCrashLeavesPrefix(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		fs := newCrashes(seed)
 		o := storetest.Options(t, fs)
 		o.MemTableBytes = 16 << 10
@@ -83,7 +83,7 @@ func TestCrashLeavesPrefix(t *testing.T) {
 		m := history[0]
 		fs.note = func() any { return s.DurableIndex() }
 		fs.setEvery(19 + int(seed))
-		for range 120 {
+		for range 90 {
 			m = c.batch(t, s, m)
 			history[m.applied.Index] = m
 			if c.IntN(8) == 0 {
@@ -178,16 +178,18 @@ func TestSyncLosesNothing(t *testing.T) {
 // TestCreateCrash loses power at every writing operation of the first Open. The
 // next Open gives an empty store each time, and never takes it for a damaged one.
 func TestCreateCrash(t *testing.T) {
-	fs := newCrashes(5)
-	fs.setEvery(1)
-	s := storetest.Open(t, fs)
-	fs.setEvery(0)
-	mustClose(t, s)
-	if len(fs.clones) < 10 {
-		t.Errorf("there were only %d crashes", len(fs.clones))
-	}
-	for _, crash := range fs.clones {
-		afterCrash(t, crash.fs, map[uint64]*model{0: newModel()}, 0)
+	for seed := range uint64(5) {
+		fs := newCrashes(seed)
+		fs.setEvery(1)
+		s := storetest.Open(t, fs)
+		fs.setEvery(0)
+		mustClose(t, s)
+		if len(fs.clones) < 10 {
+			t.Errorf("there were only %d crashes", len(fs.clones))
+		}
+		for _, crash := range fs.clones {
+			afterCrash(t, crash.fs, map[uint64]*model{0: newModel()}, 0)
+		}
 	}
 }
 

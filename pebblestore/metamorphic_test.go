@@ -41,7 +41,7 @@ func metamorph(t *testing.T, seed uint64, change func(*pebblestore.Options)) {
 	change(&o)
 	s := storetest.OpenAt(t, storetest.Dir, o)
 	m := newModel()
-	for range 300 {
+	for range 200 {
 		switch n := c.IntN(100); {
 		case n < 40:
 			m = c.batch(t, s, m)

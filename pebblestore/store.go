@@ -58,6 +58,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if s.fs == nil {
 		s.fs, s.closeFS = vfs.WithDiskHealthChecks(vfs.Default, diskSlowAfter, nil, s.events.slow)
 	}
+	s.fs = orderedMarkers{s.fs}
 	s.heads.limit = o.HeadCacheEntries
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), s.releaseFS())

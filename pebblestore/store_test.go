@@ -64,6 +64,46 @@ func readConsistently(s *pebblestore.Store) error {
 	return nil
 }
 
+// TestSnapshotsBesideWriter takes snapshots all the time while messages are
+// appended. Each holds exactly the applied record that it announces; Finish tells.
+func TestSnapshotsBesideWriter(t *testing.T) {
+	s, other := storetest.Open(t, nil), storetest.Open(t, nil)
+	commit(t, s, 1, draft("a", "m1", "x"))
+	var stop atomic.Bool
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for index := uint64(2); !stop.Load(); index++ {
+			commit(t, s, index, draft("a", fmt.Sprintf("m%d", index), "x"))
+		}
+	})
+	for range 30 {
+		transfer(t, s, other)
+		if err := readConsistently(other); err != nil {
+			t.Error(err)
+		}
+	}
+	stop.Store(true)
+	writer.Wait()
+}
+
+// TestInstallReplacesAll: after a snapshot of another and earlier history was
+// installed, nothing of the history before it is remembered.
+func TestInstallReplacesAll(t *testing.T) {
+	s, source := storetest.Open(t, nil), storetest.Open(t, nil)
+	commit(t, s, 5, draft("a", "m1", "x"), draft("a", "m2", "x"), draft("b", "m1", "x"))
+	commit(t, source, 3, draft("b", "m9", "y"))
+	applied := transfer(t, source, s)
+	if applied.Index != 3 || s.Applied().Index != 3 || s.DurableIndex() != 3 {
+		t.Errorf("applied %d, durable %d; want 3", s.Applied().Index, s.DurableIndex())
+	}
+	commit(t, s, 4, draft("b", "m1", "z"), draft("a", "m1", "z"))
+	b, _, err := s.GetByID("b", "m1")
+	a, _, errA := s.GetByID("a", "m1")
+	if err := errors.Join(err, errA); err != nil || b.SeqID != 2 || a.SeqID != 1 || string(a.Payload) != "z" {
+		t.Errorf("got %+v and %+v, %v; want the second message of b and the first of a", b, a, err)
+	}
+}
+
 // TestSnapshotOutlivesItsStore: an open snapshot streams what it held, whatever is
 // written or installed meanwhile.
 func TestSnapshotOutlivesItsStore(t *testing.T) {

@@ -31,19 +31,31 @@ func newStore(t *testing.T, fs vfs.FS, index uint64) *Store {
 			t.Error(err)
 		}
 	})
+	appendOne(t, s, "m", bytes.Repeat([]byte("x"), 500), index)
+	return s
+}
+
+// appendOne appends a message to timeline a.
+func appendOne(t *testing.T, s *Store, id tidemark.MessageID, payload []byte, index uint64) {
+	t.Helper()
 	b := s.NewBatch()
-	h := b.CreateTimeline("a", 1)
-	m := tidemark.Message{Draft: tidemark.Draft{Timeline: "a", ID: "m", Payload: bytes.Repeat([]byte("x"), 500), ClientTime: tidemark.NoTime}, SeqID: 1, ServerTime: 1}
+	h, found, err := b.Head("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !found {
+		h = b.CreateTimeline("a", 1)
+	}
+	m := tidemark.Message{Draft: tidemark.Draft{Timeline: "a", ID: id, Payload: payload, ClientTime: tidemark.NoTime}, SeqID: h.Last + 1, ServerTime: 1}
 	content := m.Hash(tidemark.HashPayload(m.Payload))
-	m.Digest = tidemark.NextDigest(h.Digest, 1, 1, "m", content)
+	m.Digest = tidemark.NextDigest(h.Digest, m.SeqID, 1, id, content)
 	b.PutMessage(h.Number, &m, content)
-	h.Last, h.Digest, h.Bytes = 1, m.Digest, uint64(m.Size())
+	h.Last, h.Digest, h.Bytes = m.SeqID, m.Digest, h.Bytes+uint64(m.Size())
 	b.PutHead(h)
 	b.SetApplied(tidemark.Applied{Index: index, Term: 3, Membership: []byte("n1"), MembershipIndex: 1})
 	if err := b.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // streamOf returns the whole stream of a snapshot, read in pieces of random size.
@@ -127,6 +139,27 @@ func TestStreamInPieces(t *testing.T) {
 	}
 }
 
+// TestLateSyncOfOldGeneration: a sync that ends after a snapshot of an earlier index
+// was installed says nothing about the new generation.
+func TestLateSyncOfOldGeneration(t *testing.T) {
+	stream := streamOf(t, newStore(t, vfs.NewMem(), 3))
+	s := newStore(t, vfs.NewMem(), 5)
+	old := s.gen
+	if err := old.sync(&s.events); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, s, stream, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.noteDurable(old); err != nil {
+		t.Fatal(err)
+	}
+	c, found, err := readCurrent(s.fs, s.dir)
+	if err != nil || !found || c.durable != 3 || c.generation != s.gen.number {
+		t.Errorf("CURRENT says %+v, %t, %v; want index 3 of generation %d", c, found, err, s.gen.number)
+	}
+}
+
 // TestDamagedStream cuts a stream at each byte, flips a bit of each, and adds one. Each is refused, and leaves nothing behind.
 func TestDamagedStream(t *testing.T) {
 	stream := streamOf(t, newStore(t, vfs.NewMem(), 7))
@@ -199,6 +232,12 @@ func TestHostileStream(t *testing.T) {
 // what is in it.
 func TestForgedStream(t *testing.T) {
 	source := newStore(t, vfs.NewMem(), 7)
+	body := make([]byte, 50_000)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range body {
+		body[i] = byte(rng.Uint32())
+	}
+	appendOne(t, source, "large", body, 7)
 	applied := source.Applied()
 	stream := streamOf(t, source)
 	names, contents := takeApart(t, stream)
@@ -219,9 +258,10 @@ func TestForgedStream(t *testing.T) {
 	binary.BigEndian.PutUint32(newer[len(streamMagic):], streamFormat+1)
 	refuse("newer format", newer, tidemark.ErrNewerFormat, "format 2")
 
-	table := names[slices.IndexFunc(names, func(name string) bool { return strings.HasSuffix(name, ".sst") })]
+	tables := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.HasSuffix(name, ".sst") })
+	table := slices.MaxFunc(tables, func(a, b string) int { return len(contents[a]) - len(contents[b]) })
 	rotten := bytes.Clone(contents[table])
-	rotten[20] ^= 1
+	rotten[25_000] ^= 1 // in the body, which opening the store does not read
 	sound := contents[table]
 	contents[table] = rotten
 	refuse("table that was damaged at its source", forge(applied, names, contents), tidemark.ErrCorrupt, table)
