@@ -1,0 +1,2 @@
+// Package disk is the file system below a node's data directory.
+package disk
