@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -232,12 +233,14 @@ func TestHostileStream(t *testing.T) {
 // what is in it.
 func TestForgedStream(t *testing.T) {
 	source := newStore(t, vfs.NewMem(), 7)
-	body := make([]byte, 50_000)
 	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range body {
-		body[i] = byte(rng.Uint32())
+	for i := range 10 {
+		body := make([]byte, 5000) // more than a block
+		for at := range body {
+			body[at] = byte(rng.Uint32())
+		}
+		appendOne(t, source, tidemark.MessageID(fmt.Sprint(i)), body, 7)
 	}
-	appendOne(t, source, "large", body, 7)
 	applied := source.Applied()
 	stream := streamOf(t, source)
 	names, contents := takeApart(t, stream)
@@ -261,7 +264,7 @@ func TestForgedStream(t *testing.T) {
 	tables := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.HasSuffix(name, ".sst") })
 	table := slices.MaxFunc(tables, func(a, b string) int { return len(contents[a]) - len(contents[b]) })
 	rotten := bytes.Clone(contents[table])
-	rotten[25_000] ^= 1 // in the body, which opening the store does not read
+	rotten[25_000] ^= 1 // in a block of bodies, which opening the store does not read
 	sound := contents[table]
 	contents[table] = rotten
 	refuse("table that was damaged at its source", forge(applied, names, contents), tidemark.ErrCorrupt, table)
