@@ -1,0 +1,212 @@
+package history
+
+import "time"
+
+// Outcome says what the client knows about an operation when it has ended.
+type Outcome string
+
+const (
+	// OK means that it took effect and the answer is recorded.
+	OK Outcome = "ok"
+	// Fail means that it definitely changed nothing, now or later.
+	Fail Outcome = "fail"
+	// Unknown means that it may have taken effect, or may still.
+	Unknown Outcome = "unknown"
+)
+
+// Kind is what an operation does.
+type Kind string
+
+const (
+	// KindAppend is an append of one message.
+	KindAppend Kind = "append"
+	// KindBatch is an append of several messages in one call; Via tells whether it is atomic.
+	KindBatch Kind = "batch"
+	// KindRead is one page of a timeline. If Acks is not empty it carries an acknowledgement.
+	KindRead Kind = "read"
+	// KindGet is one message by its SeqID (From) or its id (MessageID).
+	KindGet Kind = "get"
+	// KindAck moves cursors.
+	KindAck Kind = "ack"
+	// KindCursors lists cursors, of a timeline or of a reader.
+	KindCursors Kind = "cursors"
+	// KindHead is the head of a timeline.
+	KindHead Kind = "head"
+	// KindFinalRead is one page, or all pages, of a timeline, read from one node after
+	// everything was healed and the node had caught up.
+	KindFinalRead Kind = "final-read"
+	// KindFinalCursors lists the cursors of a timeline under the same conditions.
+	KindFinalCursors Kind = "final-cursors"
+)
+
+// How an append was sent.
+const (
+	ViaUnary  = "unary"
+	ViaStream = "stream"
+	// ViaBatch is a batch whose items stand for themselves.
+	ViaBatch = "batch"
+	// ViaAtomic is a batch of all or nothing.
+	ViaAtomic = "atomic"
+)
+
+// Levels of consistency of a read.
+const (
+	Linearizable = "linearizable"
+	// Session shows everything up to SessionAt; if that is 0, everything that the
+	// client named Client was told before.
+	Session = "session"
+	Local   = "local"
+)
+
+// Where a page starts and which way it goes.
+const (
+	// FromSeq starts at From, with it.
+	FromSeq = "seq"
+	// BeforeSeq starts just before From and goes backward.
+	BeforeSeq = "before"
+	// Newest starts at the last message and goes backward.
+	Newest = "newest"
+	// FromTime starts at a server time, which is not recorded.
+	FromTime = "time"
+
+	Forward  = "forward"
+	Backward = "backward"
+)
+
+// Errors that are answers: the timeline, or the message, was not there for the
+// reader to see. Checkers treat a read with one of them, whatever its Outcome, as
+// one that showed nothing.
+const (
+	TimelineNotFound = "TIMELINE_NOT_FOUND"
+	MessageNotFound  = "MESSAGE_NOT_FOUND"
+)
+
+// Reasons for which an append fails that say something about the timeline.
+const (
+	MessageIDConflict = "MESSAGE_ID_CONFLICT"
+	SequenceConflict  = "SEQUENCE_CONFLICT"
+)
+
+// NeverEnded is the Completed of an operation without an end.
+const NeverEnded = time.Duration(-1)
+
+// Operation is one thing that a client asked for.
+type Operation struct {
+	// ID is unique in the history, Process the logical client thread. A Recorder sets both.
+	ID      int64 `json:"id"`
+	Process int64 `json:"process"`
+	// Client names the SDK client that was used: operations of one Client share a session.
+	Client string `json:"client,omitempty"`
+	// Node is the endpoint that was asked, or "" if the client was free to choose.
+	Node string `json:"node,omitempty"`
+	Kind Kind   `json:"kind"`
+	// Via is how an append was sent: ViaUnary, ViaStream, ViaBatch or ViaAtomic.
+	Via string `json:"via,omitempty"`
+	// Level is that of a read.
+	Level string `json:"level,omitempty"`
+	// Timeline is the one asked for; "" for batches, which say it in each item, and
+	// for listings by reader.
+	Timeline string `json:"timeline,omitempty"`
+	// Invoked and Completed are times since the run began; a Recorder sets both.
+	// Completed is NeverEnded without an end, and never before Invoked otherwise.
+	Invoked   time.Duration `json:"invoked_ns"`
+	Completed time.Duration `json:"completed_ns"`
+	Outcome   Outcome       `json:"outcome"`
+	// Error is the reason of docs/errors.md, or a text if there is none.
+	Error string `json:"error,omitempty"`
+
+	// Items are the messages of a KindAppend (one) or a KindBatch, in the order sent.
+	Items []Item `json:"items,omitempty"`
+
+	// What a read asked for. From is a SeqID, see Start. Limit is in messages; 0 for the server's default.
+	Start     string `json:"start,omitempty"`
+	From      uint64 `json:"from,omitempty"`
+	Limit     int    `json:"limit,omitempty"`
+	Direction string `json:"direction,omitempty"`
+	// MessageID is what a KindGet by message id asks for.
+	MessageID string `json:"message_id,omitempty"`
+	// SessionAt is the position that was passed to a session read.
+	SessionAt uint64 `json:"session_at,omitempty"`
+	// MaxStaleness is the bound of a local read, or 0 for none.
+	MaxStaleness time.Duration `json:"max_staleness_ns,omitempty"`
+
+	// What a read showed. Messages are in rising order of SeqID.
+	Messages []Seen `json:"messages,omitempty"`
+	More     bool   `json:"more,omitempty"`
+	// FirstSeqID and HeadLast are the first retained and the last SeqID of the
+	// timeline in the same view, HeadDigest the digest of the last message.
+	FirstSeqID uint64 `json:"first_seq_id,omitempty"`
+	HeadLast   uint64 `json:"head_last,omitempty"`
+	HeadDigest string `json:"head_digest,omitempty"`
+	// PreviousDigest is what the page says the chain of Messages starts from.
+	PreviousDigest string `json:"previous_digest,omitempty"`
+	// BadDigest is the first SeqID of Messages whose digest is not the one that the
+	// reader computed from the whole message, or 0; see FirstBadDigest.
+	BadDigest    uint64        `json:"bad_digest,omitempty"`
+	Position     uint64        `json:"position,omitempty"`
+	AppliedIndex uint64        `json:"applied_index,omitempty"`
+	Staleness    time.Duration `json:"staleness_ns,omitempty"`
+
+	// Reader is whose cursors are moved or listed.
+	Reader string `json:"reader,omitempty"`
+	// Acks are the marks that were asked for; 0 leaves a mark as it is.
+	Acks []CursorSeen `json:"acks,omitempty"`
+	// Cursors are those of the answer, to a KindAck or a listing. A listing is complete
+	// unless More: a cursor that it leaves out is at 0.
+	Cursors []CursorSeen `json:"cursors,omitempty"`
+}
+
+// Item is one message that was sent, and what became of it.
+type Item struct {
+	Timeline  string `json:"timeline"`
+	MessageID string `json:"message_id"`
+	// Content stands for all that the sender decided, see ContentOf.
+	Content uint64 `json:"content"`
+	// Expected is the last SeqID that the append asked for, or nil for any.
+	Expected *uint64 `json:"expected,omitempty"`
+
+	// The answer; zero unless Outcome is OK.
+	SeqID     uint64 `json:"seq_id,omitempty"`
+	Duplicate bool   `json:"duplicate,omitempty"`
+	Digest    string `json:"digest,omitempty"`
+	// ServerTime is in nanoseconds since 1970.
+	ServerTime int64  `json:"server_time,omitempty"`
+	Position   uint64 `json:"position,omitempty"`
+
+	// Outcome and Error are the item's own. In an Operation with one item they
+	// equal the operation's; an empty Outcome stands for the operation's.
+	Outcome Outcome `json:"outcome,omitempty"`
+	Error   string  `json:"error,omitempty"`
+}
+
+// Seen is one message as a read showed it.
+type Seen struct {
+	SeqID      uint64 `json:"seq_id"`
+	MessageID  string `json:"message_id"`
+	Content    uint64 `json:"content"`
+	Digest     string `json:"digest,omitempty"`
+	ServerTime int64  `json:"server_time,omitempty"`
+}
+
+// CursorSeen is one cursor, as asked for or as shown.
+type CursorSeen struct {
+	Timeline  string `json:"timeline"`
+	Reader    string `json:"reader"`
+	Delivered uint64 `json:"delivered,omitempty"`
+	Read      uint64 `json:"read,omitempty"`
+}
+
+// ItemOutcome is the outcome of an item of the operation: its own, or the
+// operation's if it has none.
+func (o *Operation) ItemOutcome(item *Item) Outcome {
+	if item.Outcome != "" {
+		return item.Outcome
+	}
+	return o.Outcome
+}
+
+// EndsBefore reports whether the operation was before the time: whether what it did,
+// if its outcome is OK, had to be visible to what began then.
+func (o *Operation) EndsBefore(at time.Duration) bool {
+	return o.Completed != NeverEnded && o.Completed < at
+}
