@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"strings"
 
-	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/proto" // registers the codec that this one stands on
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -13,20 +11,20 @@ import (
 	"tidemark"
 )
 
-// codec is gRPC's own for protobuf, but a request of this API that cannot be decoded,
+// codec is that of requests. It is gRPC's own for protobuf, but a request of this API that cannot be decoded,
 // such as one whose text is not UTF-8, reaches its handler: empty and marked as
 // undecodable. The validation then refuses it like any other bad input. Without
 // this gRPC answers INTERNAL by itself, past all interceptors.
-type codec struct{ encoding.CodecV2 }
+type codec struct{ pooledCodec }
 
-func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
+func newCodec() codec { return codec{newPooledCodec()} }
 
 // undecodable is the mark: an unknown field, because those are what a message can hold
 // beside its own.
 var undecodable = protowire.AppendString(protowire.AppendTag(nil, protowire.MaxValidNumber, protowire.BytesType), "undecodable")
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	err := c.CodecV2.Unmarshal(data, v)
+	err := c.pooledCodec.Unmarshal(data, v)
 	if err == nil {
 		return nil
 	}

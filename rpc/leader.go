@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 
 	"tidemark"
@@ -48,7 +49,8 @@ func newLeaderConnections(options []grpc.DialOption) *leaderConnections {
 		}),
 		// A leader that vanished without a word is noticed within the time of an election or two.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxRequestBytes)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxRequestBytes), grpc.ForceCodecV2(newPooledCodec())),
+		experimental.WithBufferPool(buffers),
 		// Nodes reach each other directly, whatever proxy the environment names.
 		grpc.WithNoProxy(),
 	}, options...)}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -127,6 +128,7 @@ func (s *Server) serverOptions() []grpc.ServerOption {
 		grpc.ChainUnaryInterceptor(s.callUnary),
 		grpc.ChainStreamInterceptor(s.callStream),
 		grpc.ForceServerCodecV2(newCodec()),
+		experimental.BufferPool(buffers),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(s.Limits.MaxConnectionCalls),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.Limits.KeepaliveTime, Timeout: s.Limits.KeepaliveTimeout}),

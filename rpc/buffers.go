@@ -1,0 +1,53 @@
+package rpc
+
+import (
+	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/proto" // registers the codec that pooledCodec stands on
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+)
+
+// buffers hold requests and replies as they are on the wire. gRPC's own pool has
+// nothing between 32 KiB and 1 MiB: a message of 33 KiB would take a MiB at each
+// step, thirty times what Limits.MaxBytes counts for it. Here a buffer is at most
+// twice as large as what it holds.
+var buffers = newBuffers(8, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23)
+
+func newBuffers(exponents ...uint8) mem.BufferPool {
+	pool, err := mem.NewBinaryTieredBufferPool(exponents...)
+	if err != nil {
+		// Only sizes beyond the address space are refused.
+		panic(err)
+	}
+	return pool
+}
+
+// pooledCodec is gRPC's own for protobuf, on buffers.
+type pooledCodec struct{ encoding.CodecV2 }
+
+func newPooledCodec() pooledCodec { return pooledCodec{encoding.GetCodecV2("proto")} }
+
+func (c pooledCodec) Marshal(v any) (mem.BufferSlice, error) {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return c.CodecV2.Marshal(v)
+	}
+	size := proto.Size(m)
+	if mem.IsBelowBufferPoolingThreshold(size) {
+		return c.CodecV2.Marshal(v)
+	}
+	buffer := buffers.Get(size)
+	// The size was computed just above, and nobody changes a message on its way out.
+	if _, err := (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend((*buffer)[:0], m); err != nil {
+		buffers.Put(buffer)
+		return nil, err
+	}
+	return mem.BufferSlice{mem.NewBuffer(buffer, buffers)}, nil
+}
+
+func (c pooledCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	// One buffer is decoded where it stands; gRPC would gather several in its own.
+	buffer := data.MaterializeToBuffer(buffers)
+	defer buffer.Free()
+	return c.CodecV2.Unmarshal(mem.BufferSlice{buffer}, v)
+}
