@@ -111,8 +111,8 @@ func rejoin(t *testing.T, c *testCluster, cl *client.Client, node *localcluster.
 	}
 }
 
-// wantRefused starts the node. It must end with status 3 and name the file, or
-// answer reads of what is damaged with an error, and never with other data.
+// wantRefused starts the node. It must end with status 3 and name the file, at the
+// start or when what is damaged is read.
 func wantRefused(t *testing.T, c *testCluster, node *localcluster.Node, file string) {
 	t.Helper()
 	before := len(node.Log())
@@ -133,27 +133,17 @@ func wantRefused(t *testing.T, c *testCluster, node *localcluster.Node, file str
 			t.Fatalf("%s serves damaged data", node.ID)
 		case <-time.After(100 * time.Millisecond):
 		}
-		if err := readEverything(t, c, node); errors.Is(err, tm.ErrCorrupt) {
-			t.Logf("the read was refused: %v", err)
-			if log := node.Log()[before:]; !strings.Contains(log, file) {
-				t.Errorf("the log does not name %s:\n%s", file, log)
-			}
-			if err := node.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
+		readEverything(t, c, node)
 	}
 }
 
-func readEverything(t *testing.T, c *testCluster, node *localcluster.Node) error {
+// readEverything reads all that the load wrote, and does not mind errors: the node
+// may end meanwhile.
+func readEverything(t *testing.T, c *testCluster, node *localcluster.Node) {
 	ctx := testContext(t, 5*time.Second)
 	for i := range loadTimelines {
-		if _, err := history.Read(ctx, c.only(node), tm.TimelineID(fmt.Sprintf("load/%d", i)), client.Local(0)); err != nil {
-			return err
-		}
+		_, _ = history.Read(ctx, c.only(node), tm.TimelineID(fmt.Sprintf("load/%d", i)), client.Local(0))
 	}
-	return nil
 }
 
 // largest returns the largest file that is, or is below, what the pattern names.

@@ -48,6 +48,11 @@ func (s *server) open() (f *floors, err error) {
 	options := pebblestore.DefaultOptions()
 	options.Logger = s.logger.With("floor", "pebblestore")
 	options.Fatal = func(message string) { s.fatal(storeError(message)) }
+	options.OnBackgroundError = func(err error) {
+		if errors.Is(err, tidemark.ErrCorrupt) {
+			s.fatal(fmt.Errorf("background work of the store: %w", err))
+		}
+	}
 	if f.store, err = pebblestore.Open(storeDir(s.cfg.DataDir), options); err != nil {
 		return f, err
 	}
@@ -89,7 +94,7 @@ func (s *server) apiOptions(f *floors) rpc.Options {
 	return rpc.Options{
 		NodeID:       s.cfg.NodeID,
 		Node:         rpc.FromRaft(f.node),
-		Store:        f.store,
+		Store:        failStopStore{f.store, s.fatal},
 		OpenSnapshot: f.machine.OpenSnapshot,
 		Logger:       s.logger.With("floor", "rpc"),
 		Registerer:   f.metrics,

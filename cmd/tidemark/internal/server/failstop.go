@@ -1,0 +1,67 @@
+package server
+
+import (
+	"errors"
+
+	"tidemark"
+	"tidemark/rpc"
+)
+
+// failStopStore ends the process when a read meets damage: a node that cannot
+// trust a file of its store must neither lead nor count for a majority with it.
+// Damage that applying or background work meets ends the process by itself.
+type failStopStore struct {
+	store rpc.Store
+	fatal func(error)
+}
+
+var _ rpc.Store = failStopStore{}
+
+func (s failStopStore) check(err error) error {
+	if errors.Is(err, tidemark.ErrCorrupt) {
+		s.fatal(err)
+	}
+	return err
+}
+
+func (s failStopStore) GetHead(timeline tidemark.TimelineID) (tidemark.Head, uint64, error) {
+	head, applied, err := s.store.GetHead(timeline)
+	return head, applied, s.check(err)
+}
+
+func (s failStopStore) Read(r tidemark.Range) (tidemark.Page, error) {
+	page, err := s.store.Read(r)
+	return page, s.check(err)
+}
+
+func (s failStopStore) Get(timeline tidemark.TimelineID, seq tidemark.SeqID) (tidemark.Message, uint64, error) {
+	message, applied, err := s.store.Get(timeline, seq)
+	return message, applied, s.check(err)
+}
+
+func (s failStopStore) GetByID(timeline tidemark.TimelineID, id tidemark.MessageID) (tidemark.Message, uint64, error) {
+	message, applied, err := s.store.GetByID(timeline, id)
+	return message, applied, s.check(err)
+}
+
+func (s failStopStore) CursorsByTimeline(timeline tidemark.TimelineID, readAtLeast tidemark.SeqID, after tidemark.ReaderID, limit int) (tidemark.CursorPage, error) {
+	page, err := s.store.CursorsByTimeline(timeline, readAtLeast, after, limit)
+	return page, s.check(err)
+}
+
+func (s failStopStore) CountCursors(timeline tidemark.TimelineID, readAtLeast tidemark.SeqID) (count, applied uint64, err error) {
+	count, applied, err = s.store.CountCursors(timeline, readAtLeast)
+	return count, applied, s.check(err)
+}
+
+func (s failStopStore) CursorsByReader(reader tidemark.ReaderID, after uint64, limit int) (tidemark.CursorPage, error) {
+	page, err := s.store.CursorsByReader(reader, after, limit)
+	return page, s.check(err)
+}
+
+func (s failStopStore) Timelines(prefix string, after tidemark.TimelineID, limit int) (tidemark.TimelinePage, error) {
+	page, err := s.store.Timelines(prefix, after, limit)
+	return page, s.check(err)
+}
+
+func (s failStopStore) Applied() tidemark.Applied { return s.store.Applied() }
