@@ -42,6 +42,7 @@ func (s *server) open() (f *floors, err error) {
 	if f.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
 		return f, fmt.Errorf("--listen %s: %w", s.cfg.Listen, err)
 	}
+	f.listener = limitConnections(f.listener, shareOf(openFiles(), 4, maxClientConnections), s.logger)
 	if f.directory, err = raftnode.Claim(s.cfg.DataDir, s.cfg.NodeID, logstore.Kind(s.cfg.LogStore)); err != nil {
 		return f, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -23,11 +24,12 @@ type httpPort struct {
 
 // openHTTP listens, and serves in the background. Ready says why the node cannot
 // serve, or nil; metrics are those of the moment.
-func openHTTP(address string, ready func() error, metrics func() prometheus.Gatherer) (*httpPort, error) {
+func openHTTP(address string, ready func() error, metrics func() prometheus.Gatherer, logger *slog.Logger) (*httpPort, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--http-listen %s: %w", address, err)
 	}
+	listener = limitConnections(listener, shareOf(openFiles(), 8, maxHTTPConnections), logger)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -48,7 +50,7 @@ func openHTTP(address string, ready func() error, metrics func() prometheus.Gath
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	port := &httpPort{
 		// Profiles take as long as they are asked to, so there is no limit on writing.
-		server:   &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second},
+		server:   &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute},
 		listener: listener,
 		done:     make(chan error, 1),
 	}

@@ -49,11 +49,12 @@ func Run(ctx context.Context, cfg Config, logger *slog.Logger) error {
 		disk:   newDisk(cfg.DataDir, cfg.DiskReserve),
 		reason: errors.New("starting"),
 	}
-	port, err := openHTTP(cfg.HTTPListen, s.ready, s.gatherer())
+	port, err := openHTTP(cfg.HTTPListen, s.ready, s.gatherer(), s.logger)
 	if err != nil {
 		return err
 	}
 	s.logger.Info("starting", "version", cfg.Version, "data_dir", cfg.DataDir, "http", cfg.HTTPListen, "pid", os.Getpid())
+	s.checkFiles()
 	err = s.run(ctx)
 	// Profiles may be under way; nobody waits for them.
 	closing, cancel := context.WithTimeout(context.Background(), time.Second)
