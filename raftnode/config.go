@@ -75,6 +75,8 @@ type Config struct {
 
 	// LogStore chooses where the log is kept; a data directory keeps its kind.
 	LogStore logstore.Kind
+	// OpenLogs opens the log; the store of package logstore if nil.
+	OpenLogs func(logstore.Options) (Logs, error)
 
 	// Machine is the state machine that belongs to DataDir. The node never closes it.
 	Machine StateMachine
@@ -192,6 +194,9 @@ func (c *Config) check() error {
 		if addr != c.RaftAdvertise {
 			return tidemark.Invalid("initial-cluster", "says that this node, %s, is at %s, but it advertises %s", c.NodeID, addr, c.RaftAdvertise)
 		}
+	}
+	if c.OpenLogs == nil {
+		c.OpenLogs = openLogStore
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now

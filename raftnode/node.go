@@ -43,7 +43,7 @@ type Node struct {
 
 	dir       *Directory
 	ownsDir   bool
-	logs      *logstore.Store
+	logs      Logs
 	retention *retention
 	snapshots *snapshotStore
 	fsm       *fsmAdapter
@@ -144,13 +144,13 @@ func (n *Node) openStores() error {
 
 // openLog opens the log store, which never deletes from the front of the log what
 // the state machine has not made durable.
-func openLog(cfg *Config, dir *Directory) (*logstore.Store, error) {
+func openLog(cfg *Config, dir *Directory) (Logs, error) {
 	mustExist, err := hasTakenPart(cfg.Machine, dir)
 	if err != nil {
 		return nil, err
 	}
 	machine, metrics := cfg.Machine, cfg.Metrics
-	return logstore.Open(logstore.Options{
+	return cfg.OpenLogs(logstore.Options{
 		Kind:      cfg.LogStore,
 		Dir:       filepath.Join(dir.path, raftDir),
 		MustExist: mustExist,

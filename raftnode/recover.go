@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tidemark"
-	"tidemark/raftnode/logstore"
 )
 
 // Recover makes this node, alone or with others, the start of a new cluster, when
@@ -64,7 +63,7 @@ func Recover(cfg Config, peers []Peer) (err error) {
 
 // rewrite does it. The order makes it safe to crash: the record that explains why
 // the log can be gone is durable before the log goes.
-func rewrite(cfg *Config, dir *Directory, logs *logstore.Store, configuration raft.Configuration) error {
+func rewrite(cfg *Config, dir *Directory, logs Logs, configuration raft.Configuration) error {
 	a, err := replay(cfg, logs)
 	if err != nil {
 		return err
@@ -89,7 +88,7 @@ func rewrite(cfg *Config, dir *Directory, logs *logstore.Store, configuration ra
 
 // replay applies what the log holds beyond the state machine. The record that it
 // returns has the index and term of the log's last entry, whatever that is.
-func replay(cfg *Config, logs *logstore.Store) (tidemark.Applied, error) {
+func replay(cfg *Config, logs Logs) (tidemark.Applied, error) {
 	adapter := newFSMAdapter(cfg, nil, newRetention(cfg.TrailingTime, cfg.TrailingBytes))
 	a := cfg.Machine.Applied()
 	index, term := a.Index, a.Term

@@ -11,7 +11,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tidemark"
-	"tidemark/raftnode/logstore"
 )
 
 // startLog is what checkStart asks of the log.
@@ -90,7 +89,7 @@ var keyCurrentTerm, keyLastVoteTerm = []byte("CurrentTerm"), []byte("LastVoteTer
 // that has never voted. Every first member writes the same entry, so they may
 // start in any order and any number of times. (Raft's BootstrapCluster refuses to
 // go on after a crash between its two writes.)
-func bootstrap(cfg *Config, logs *logstore.Store) error {
+func bootstrap(cfg *Config, logs Logs) error {
 	if len(cfg.InitialCluster) == 0 || logs.LastIndex() > 0 || cfg.Machine.Applied().Index > 0 {
 		return nil
 	}
