@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"log/slog"
-	"net"
 	"time"
 )
 
@@ -166,7 +165,3 @@ type Options struct {
 	// Logger may be nil.
 	Logger *slog.Logger
 }
-
-// Dialer connects to addresses that are known only inside of the cluster. It is
-// meant for client.WithDialOptions(grpc.WithContextDialer(host.Dial)).
-type Dialer func(ctx context.Context, address string) (net.Conn, error)

@@ -1,0 +1,63 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// maxMetricsBytes bounds a node's page of metrics.
+const maxMetricsBytes = 4 << 20
+
+func (n *node) Stats(ctx context.Context) (Stats, error) {
+	pid := n.PID()
+	if pid == 0 {
+		return Stats{}, fmt.Errorf("node %s does not run", n.id)
+	}
+	memory, err := residentBytes(pid)
+	if err != nil {
+		return Stats{}, fmt.Errorf("node %s: %w", n.id, err)
+	}
+	descriptors, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return Stats{}, fmt.Errorf("node %s: %w", n.id, err)
+	}
+	stats := Stats{MemoryBytes: memory, FileDescriptors: len(descriptors)}
+	if n.Paused() {
+		return stats, nil
+	}
+	if _, body, err := n.get(ctx, "/metrics", maxMetricsBytes); err == nil {
+		stats.Goroutines = gauge(body, "go_goroutines")
+	}
+	return stats, nil
+}
+
+// residentBytes reads the second number of /proc/PID/statm, which counts pages.
+func residentBytes(pid int) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := bytes.Fields(text)
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("/proc/%d/statm is %q", pid, text)
+	}
+	pages, err := strconv.Atoi(string(fields[1]))
+	return pages * os.Getpagesize(), err
+}
+
+// gauge finds a metric without labels in Prometheus' text format, or returns 0.
+func gauge(page []byte, name string) int {
+	for line := range bytes.Lines(page) {
+		value, ok := bytes.CutPrefix(line, []byte(name+" "))
+		if !ok {
+			continue
+		}
+		if number, err := strconv.ParseFloat(string(bytes.TrimSpace(value)), 64); err == nil {
+			return int(number)
+		}
+	}
+	return 0
+}
