@@ -259,3 +259,18 @@ func TestStaleness(t *testing.T) {
 		t.Fatalf("no heartbeat for %s", age)
 	}
 }
+
+// An epoch that begins just after this node lost leadership ends by itself. Else
+// the node would take proposals, in place of sending them to the leader, for ever.
+func TestEpochOfALeadershipThatIsOverEnds(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	follower := c.followers(c.leader())[0]
+	follower.elected()
+	pending := follower.ProposeAsync([]byte("a"))
+	if _, err := pending.Wait(testContext(t)); !errors.Is(err, tidemark.ErrNotLeader) {
+		t.Fatalf("outcome is %v, want %v", err, tidemark.ErrNotLeader)
+	}
+	if follower.IsLeader() {
+		t.Fatal("a follower takes proposals")
+	}
+}

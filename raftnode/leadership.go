@@ -43,14 +43,20 @@ const retryTransferEvery = 5 * time.Millisecond
 
 // establish proposes the leadership's first command, and opens the epoch when it
 // is applied. From then on every entry of this term up to the commit index is one
-// that reaches the state machine.
+// that reaches the state machine. If that fails, this node does not lead, and the
+// epoch ends: Raft may have told of it before the epoch began (a transfer that
+// fails begins one too), and what waits in it would wait for ever.
 func (n *Node) establish(epoch, term uint64) {
-	if epoch > 0 {
-		n.establishWith(epoch, term, func(l raft.Log) raft.ApplyFuture { return n.raft.ApplyLog(l, 0) })
+	if epoch == 0 {
+		return
+	}
+	if !n.establishWith(epoch, term, func(l raft.Log) raft.ApplyFuture { return n.raft.ApplyLog(l, 0) }) {
+		n.proposer.endEpoch(epoch, tidemark.ErrNotLeader)
+		n.leader.kick()
 	}
 }
 
-func (n *Node) establishWith(epoch, term uint64, apply func(raft.Log) raft.ApplyFuture) {
+func (n *Node) establishWith(epoch, term uint64, apply func(raft.Log) raft.ApplyFuture) (led bool) {
 	start := time.Now()
 	data := sealEntry(term, n.cfg.EncodeEntry(n.cfg.Clock(), [][]byte{n.cfg.Noop}))
 	for n.raft.CurrentTerm() == term {
@@ -62,18 +68,19 @@ func (n *Node) establishWith(epoch, term uint64, apply func(raft.Log) raft.Apply
 				n.logger.Info("this node leads", "term", term, "after", time.Since(start))
 				n.leader.kick()
 			}
-			return
+			return true
 		case !errors.Is(err, raft.ErrLeadershipTransferInProgress):
-			return
+			return false
 		case time.Since(start) > n.transferLimit():
 			n.cfg.Fatal(fmt.Errorf("a transfer of leadership hangs since %s, and raft refuses all writes meanwhile; "+
 				"the process ends so that another node can lead: start it again", time.Since(start).Round(time.Millisecond)))
-			return
+			return false
 		}
 		if !sleep(n.ctx, retryTransferEvery) {
-			return
+			return false
 		}
 	}
+	return false
 }
 
 // transferLimit is how long a transfer of leadership may take. Raft gives up

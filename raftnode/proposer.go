@@ -175,8 +175,18 @@ func (p *proposer) end(reason error) {
 
 // endTerm ends the current epoch if it is of that term.
 func (p *proposer) endTerm(term uint64, reason error) {
+	p.endIf(func() bool { return p.term == term }, reason)
+}
+
+// endEpoch ends the epoch if it is the current one.
+func (p *proposer) endEpoch(epoch uint64, reason error) {
+	p.endIf(func() bool { return p.epoch == epoch }, reason)
+}
+
+// endIf calls current with mu held.
+func (p *proposer) endIf(current func() bool, reason error) {
 	p.mu.Lock()
-	if p.term != term || p.state == proposerClosed {
+	if p.state == proposerClosed || !current() {
 		p.mu.Unlock()
 		return
 	}
