@@ -156,6 +156,19 @@ func (n *Node) membershipApplied(c raft.Configuration) {
 	n.leader.kick()
 }
 
+// membershipMissed forgets the data directories of all members, since one of them
+// may have left and come back with another: only the log tells of that, and a
+// snapshot takes the log's place. It runs before the snapshot is the state, so that
+// a crash cannot leave the new members with what was known of the old ones. Those
+// that have not changed are met again within a second.
+func (n *Node) membershipMissed(c raft.Configuration) {
+	for _, s := range c.Servers {
+		if err := n.registry.Forget(string(s.ID)); err != nil {
+			n.logger.Error("cannot forget a member that may have been replaced; if it was, it will be refused here", "peer", s.ID, "error", err)
+		}
+	}
+}
+
 // notMember is why a node that no configuration names cannot serve.
 func (n *Node) notMember() error {
 	c := n.members.configuration()

@@ -399,3 +399,43 @@ func TestRejoinedNodeOutlivesAPeerThatMissedIt(t *testing.T) {
 	c.propose("b")
 	c.agree()
 }
+
+// A peer that was away while a member left and came back, and learns of both by a
+// snapshot, does not go on to refuse it: the two may be all that is left one day.
+func TestRejoinedNodeIsKnownToAPeerThatGetsASnapshot(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 4, func(cfg *Config) { cfg.TrailingTime, cfg.TrailingBytes = time.Nanosecond, 1 })
+	c.fill("a", 10)
+	c.agree()
+	followers := c.followers(c.leader())
+	away, gone := followers[0], followers[1]
+	eventually(t, "the two have met", func() bool {
+		_, ok := away.registry.Known(gone.id)
+		return ok
+	})
+	c.stop(away.id)
+	eventually(t, gone.id+" is removed", func() bool { return c.leader().RemoveMember(testContext(t), gone.id) == nil })
+	c.stop(gone.id)
+	if err := os.RemoveAll(gone.dir); err != nil {
+		t.Fatal(err)
+	}
+	again := c.join(gone.id)
+	if err := c.leader().AddMember(testContext(t), again.id, again.address); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is promoted", func() bool { return c.leader().PromoteMember(testContext(t), again.id) == nil })
+	c.agree()
+	for range 100 {
+		c.propose("x")
+	}
+	leader := c.leader()
+	if _, _, err := leader.TakeSnapshot(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	c.restart(away.id)
+	c.agree()
+	eventually(t, "it installs a snapshot", func() bool { return counterValue(t, away.metrics.snapshotsInstalled) > 0 })
+	eventually(t, "they talk", func() bool {
+		_, err := again.askInfo(testContext(t), away.id, away.address)
+		return err == nil
+	})
+}

@@ -200,7 +200,7 @@ func (n *Node) listen() error {
 
 func (n *Node) startRaft() error {
 	n.snapshots = newSnapshotStore(&n.cfg, n.retention)
-	n.snapshots.installed = n.fitLog
+	n.snapshots.installed, n.snapshots.missed = n.fitLog, n.membershipMissed
 	n.fsm = newFSMAdapter(&n.cfg, n.snapshots, n.retention)
 	n.fsm.onMembership = n.membershipApplied
 	if err := bootstrap(&n.cfg, n.logs); err != nil {

@@ -30,8 +30,11 @@ type snapshotStore struct {
 	retention *retention
 	// installed makes the log fit the state that was just swapped in.
 	installed func(index, term uint64) error
-	logger    *slog.Logger
-	metrics   *Metrics
+	// missed is told of the members before a state is swapped in that has others
+	// than those which this node has followed.
+	missed  func(raft.Configuration)
+	logger  *slog.Logger
+	metrics *Metrics
 
 	mu      sync.Mutex
 	serial  uint64
@@ -53,6 +56,7 @@ func newSnapshotStore(cfg *Config, keep *retention) *snapshotStore {
 		machine:   cfg.Machine,
 		retention: keep,
 		installed: func(uint64, uint64) error { return nil },
+		missed:    func(raft.Configuration) {},
 		logger:    cfg.Logger,
 		metrics:   cfg.Metrics,
 		pending:   map[string]*snapshotSink{},
@@ -252,10 +256,14 @@ func (s *snapshotStore) install() error {
 	if sink == nil {
 		return errors.New("no received snapshot was opened")
 	}
-	if have := s.machine.Applied(); sink.meta.Index < have.Index {
+	have := s.machine.Applied()
+	if sink.meta.Index < have.Index {
 		return s.skip(sink, have)
 	}
 	start := time.Now()
+	if sink.meta.ConfigurationIndex != have.MembershipIndex {
+		s.missed(sink.meta.Configuration)
+	}
 	if err := s.machine.InstallSnapshot(sink.writer); err != nil {
 		return err
 	}
