@@ -13,15 +13,16 @@ import (
 type Options struct {
 	// Seed decides which operations a rule with a Probability hits.
 	Seed uint64
-	// NamesFollowFiles makes the fsync of a file keep its names too, as ext4 and XFS
-	// do. POSIX, and Disk by default, asks for an fsync of the directory.
-	NamesFollowFiles bool
+	// OneJournal makes operations on names survive in their order over all
+	// directories, and any fsync keep all before it, as in ext4 and XFS. POSIX, and
+	// Disk by default, asks for an fsync of each directory.
+	OneJournal bool
 	// SyncBacking passes each fsync on to the file system of the backing directory,
 	// for its latency. What a power failure keeps does not depend on it.
 	SyncBacking bool
 	// UnsyncedBytes bounds the old contents that are held in memory per file, and
 	// UnsyncedNames the operations on names per disk. Beyond, the oldest become
-	// durable, as when a kernel writes back. 0 means 64 MiB, and 100,000.
+	// durable, as when a kernel writes back. 0 means 64 MiB, and 10,000.
 	UnsyncedBytes, UnsyncedNames int
 	// Logger may be nil.
 	Logger *slog.Logger
