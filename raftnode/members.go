@@ -97,18 +97,29 @@ func (v *memberView) learn(n *Node) func() {
 			case <-n.ctx.Done():
 				return
 			}
-			learned := map[string]bool{}
-			for _, info := range n.survey(n.ctx, v.configuration()) {
-				for _, m := range info.Members {
-					learned[m.ID] = true
-				}
-			}
-			v.mu.Lock()
-			v.learned = learned
-			v.mu.Unlock()
+			v.believe(n.survey(n.ctx, v.configuration()), n.machine)
 			if !sleep(n.ctx, learnEvery) {
 				return
 			}
+		}
+	}
+}
+
+// believe takes what the members told for learned. One that has applied less than
+// this node may still count members that left, and whoever is let in is remembered
+// with its data directory: a node that left could keep its id from the next one.
+func (v *memberView) believe(infos map[string]peer.Info, machine StateMachine) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	// Read under the lock: a removal that is applied later has replace drop who left.
+	applied := machine.Applied().Index
+	v.learned = map[string]bool{}
+	for _, info := range infos {
+		if info.AppliedIndex < applied {
+			continue
+		}
+		for _, m := range info.Members {
+			v.learned[m.ID] = true
 		}
 	}
 }

@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"tidemark"
 	"tidemark/raftnode/logstore"
+	"tidemark/raftnode/peer"
 )
 
 func TestMembersJoinAndLeave(t *testing.T) {
@@ -438,4 +441,18 @@ func TestRejoinedNodeIsKnownToAPeerThatGetsASnapshot(t *testing.T) {
 		_, err := again.askInfo(testContext(t), away.id, away.address)
 		return err == nil
 	})
+}
+
+// A member that lags does not make the others let in again whom they have seen leave.
+func TestMembersAreLearnedFromThoseThatAreAhead(t *testing.T) {
+	machine := newFakeMachine()
+	machine.state.Applied.Index = 10
+	v := &memberView{applied: raft.Configuration{Servers: []raft.Server{{ID: "n1"}, {ID: "n2"}}}}
+	v.believe(map[string]peer.Info{
+		"n1": {AppliedIndex: 9, Members: []peer.Member{{ID: "gone"}}},
+		"n2": {AppliedIndex: 10, Members: []peer.Member{{ID: "new"}}},
+	}, machine)
+	if v.contains("gone") || !v.contains("new") || !v.contains("n1") {
+		t.Fatalf("gone, new, n1: %v, %v, %v; want false, true, true", v.contains("gone"), v.contains("new"), v.contains("n1"))
+	}
 }
