@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"tidemark"
 	"tidemark/raftnode/logstore"
 )
@@ -241,9 +243,7 @@ func TestStaleness(t *testing.T) {
 	c := newCluster(t, logstore.WAL, 3, nil)
 	c.propose("a")
 	leader := c.leader()
-	if s := leader.Staleness(); s != 0 {
-		t.Errorf("the leader is %s stale", s)
-	}
+	eventually(t, "the leader is not stale", func() bool { return leader.Staleness() == 0 })
 	follower := c.followers(leader)[0]
 	eventually(t, "a follower is fresh", func() bool { return follower.Staleness() < time.Second })
 	// A follower that does not apply is not fresh, though heartbeats come through.
@@ -258,6 +258,32 @@ func TestStaleness(t *testing.T) {
 	if age := time.Since(follower.raft.LastContact()); age > 300*time.Millisecond {
 		t.Fatalf("no heartbeat for %s", age)
 	}
+}
+
+// A leader is stale until it has applied what was acknowledged before its term.
+func TestNewLeaderIsStaleUntilItHasCaughtUp(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	c.propose("a")
+	c.agree()
+	leader := c.leader()
+	next := c.followers(leader)[0]
+	var apply gate
+	next.machine.mu.Lock()
+	next.machine.beforeApply = apply.pass
+	next.machine.mu.Unlock()
+	apply.close()
+	defer apply.open()
+	c.propose("b") // which next has, and has not applied
+	if _, err := leader.TransferLeadership(testContext(t), next.id); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it leads", func() bool { return next.raft.State() == raft.Leader })
+	if next.Staleness() == 0 {
+		t.Error("a leader that lacks an acknowledged write says that it is not stale")
+	}
+	apply.open()
+	eventually(t, "it has caught up", func() bool { return next.Staleness() == 0 })
+	c.agree()
 }
 
 // An epoch that begins just after this node lost leadership ends by itself. Else

@@ -5,38 +5,47 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 // freshness remembers up to which moment this node is known to hold everything.
-type freshness struct{ at atomic.Pointer[time.Time] }
+type freshness struct{ last atomic.Pointer[freshAt] }
+
+// freshAt is a moment, and the term of the leader that confirmed it.
+type freshAt struct {
+	at   time.Time
+	term uint64
+}
 
 // Never is what Staleness says of a node that was never in touch.
 const Never = time.Duration(math.MaxInt64)
 
 // Staleness says how old the data of this node may be: everything that was
-// acknowledged longer ago is there. It is 0 on a leader with a valid lease, and
-// Never if the node has not caught up since it started.
+// acknowledged longer ago is there. It is 0 on a leader that a majority confirmed
+// within half a lease, and Never if the node has not caught up since it started.
 //
-// Raft's LastContact would not do: heartbeats come through while the log does not.
+// That Raft calls this node the leader would not do: one that was just elected may
+// not have applied yet what was acknowledged before, and one that is cut off or was
+// paused has a successor before it knows. Nor would Raft's LastContact: heartbeats
+// come through while the log does not.
 func (n *Node) Staleness() time.Duration {
-	if n.raft.State() == raft.Leader {
-		return 0
-	}
-	at := n.fresh.at.Load()
-	if at == nil {
+	fresh := n.fresh.last.Load()
+	if fresh == nil {
 		return Never
 	}
-	return time.Since(*at)
+	age := time.Since(fresh.at)
+	// Only the leader of a term confirms anything in it.
+	if age < n.cfg.LeaderLeaseTimeout/2 && n.leads(fresh.term) {
+		return 0
+	}
+	return age
 }
 
 // probe asks for a read index again and again. When this node has applied it, it
 // holds all that was acknowledged before the question.
 func (n *Node) probe() {
 	for {
-		if asked, ok := n.probeOnce(); ok {
-			n.fresh.at.Store(&asked)
+		if fresh, ok := n.probeOnce(); ok {
+			n.fresh.last.Store(&fresh)
 		}
 		if !sleep(n.ctx, n.cfg.ProbeInterval) {
 			return
@@ -44,13 +53,13 @@ func (n *Node) probe() {
 	}
 }
 
-func (n *Node) probeOnce() (asked time.Time, ok bool) {
-	asked = time.Now()
-	index, err := n.ReadIndex(n.ctx)
+func (n *Node) probeOnce() (fresh freshAt, ok bool) {
+	asked := time.Now()
+	point, err := n.readIndex(n.ctx)
 	if err != nil {
-		return asked, false
+		return fresh, false
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.PeerTimeout)
 	defer cancel()
-	return asked, n.WaitApplied(ctx, index) == nil
+	return freshAt{asked, point.term}, n.WaitApplied(ctx, point.index) == nil
 }

@@ -81,7 +81,7 @@ func (n *Node) Ready() error {
 	if _, id := n.raft.LeaderWithID(); id == "" {
 		return tidemark.ErrNoLeader
 	}
-	if n.fresh.at.Load() == nil {
+	if n.fresh.last.Load() == nil {
 		return tidemark.ErrNotCaughtUp
 	}
 	return nil
