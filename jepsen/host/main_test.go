@@ -13,13 +13,12 @@ import (
 // program is the tidemark under test. It is built once.
 var program string
 
-// childDir, in the environment, makes the test binary a harness of its own that forms
-// a cluster there and waits to be killed.
-const childDir = "TIDEMARK_TEST_HOST_CHILD"
-
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		child(dir)
+		if err := child(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	os.Exit(run(m))
@@ -59,7 +58,6 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		}
 	}
 }
-
 
 // describeHost describes a cluster that ends with its test.
 func describeHost(t *testing.T, options Options) *Host {
