@@ -152,8 +152,10 @@ func (i *Injection) hold(ctx context.Context) syscall.Errno {
 		defer timer.Stop()
 		over = timer.C
 	}
+	gone, done := killed(ctx)
+	defer done()
 	select {
-	case <-ctx.Done():
+	case <-gone:
 		return syscall.EINTR
 	case <-i.healed:
 	case <-over:
