@@ -41,7 +41,12 @@ func (n *Node) shutdown(ctx context.Context) error {
 	n.cancel(tidemark.ErrStopping)
 	n.stopMetrics()
 	stopped := make(chan error, 1)
-	go func() { stopped <- n.raft.Shutdown().Error() }()
+	go func() {
+		shutdown := n.raft.Shutdown()
+		// Raft's main loop reads an incoming snapshot to its end, unless the stream breaks.
+		err := n.transport.Close()
+		stopped <- errors.Join(shutdown.Error(), err)
+	}()
 	var err error
 	select {
 	case err = <-stopped:

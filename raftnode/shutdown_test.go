@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -288,4 +289,54 @@ func TestFullDiskRefusesSnapshots(t *testing.T) {
 	if err := n.admitSnapshot(1); err == nil {
 		t.Fatal("no error for a directory that is gone")
 	}
+}
+
+// stuckReader stops after its first bytes until it is released.
+type stuckReader struct {
+	r              io.Reader
+	reads          int
+	stuck, release chan struct{}
+}
+
+func (s *stuckReader) Read(p []byte) (int, error) {
+	if s.reads++; s.reads == 2 {
+		close(s.stuck)
+		<-s.release
+	}
+	return s.r.Read(p[:1])
+}
+
+// A node stops while it receives a snapshot, however long that would take.
+func TestShutdownWhileASnapshotComes(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, func(cfg *Config) { cfg.TrailingTime, cfg.TrailingBytes = time.Nanosecond, 1 })
+	c.fill("a", 10)
+	away := c.followers(c.leader())[0]
+	c.stop(away.id)
+	for i := range 100 { // one entry each, so that more than raft's own trailing logs are deleted
+		c.propose(fmt.Sprint("while away ", i))
+	}
+	leader := c.leader()
+	if _, _, err := leader.TakeSnapshot(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	stuck, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	leader.machine.mu.Lock()
+	leader.machine.snapshotReader = func(r io.Reader) io.Reader {
+		once.Do(func() { r = &stuckReader{r: r, stuck: stuck, release: release} })
+		return r
+	}
+	leader.machine.mu.Unlock()
+	c.restart(away.id)
+	<-stuck
+	eventually(t, "raft waits for the snapshot", func() bool {
+		away.snapshots.mu.Lock()
+		defer away.snapshots.mu.Unlock()
+		return away.snapshots.serial > 0
+	})
+	if err := away.Shutdown(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	away.Node = nil
 }
