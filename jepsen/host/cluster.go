@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -63,7 +62,7 @@ func New(options Options) (*Host, error) {
 	h.http = &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return h.network.dial(ctx, address)
+			return h.network.observe(ctx, address)
 		},
 	}}
 	members := make([]string, options.Nodes)
@@ -174,6 +173,7 @@ func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {
 }
 
 // Endpoints are the client addresses of all nodes.
+
 func (h *Host) Endpoints() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -284,13 +284,9 @@ func (h *Host) Kill(ids ...NodeID) error {
 	return kill(nodes...)
 }
 
-// askTimeout is how long a node may take to tell its status to Leader.
-const askTimeout = 2 * time.Second
-
-// Leader is Cluster's.
+// Leader is Cluster's. It asks for metrics, because Status waits for members that
+// cannot be reached.
 func (h *Host) Leader(ctx context.Context) (Node, bool) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	nodes := h.Nodes()
 	terms := make([]uint64, len(nodes))
 	var group sync.WaitGroup
@@ -299,27 +295,29 @@ func (h *Host) Leader(ctx context.Context) (Node, bool) {
 			continue
 		}
 		group.Go(func() {
-			if status, err := h.Status(ctx, n.ID()); err == nil && status.GetRole() == "leader" {
-				terms[i] = status.GetTerm()
+			if stats, err := n.Stats(ctx); err == nil && stats.Leads {
+				terms[i] = stats.Term
 			}
 		})
 	}
 	group.Wait()
-	best := 0
+	var leader Node
+	var newest uint64
 	for i, term := range terms {
-		if term > terms[best] {
-			best = i
+		if term > newest {
+			leader, newest = nodes[i], term
 		}
 	}
-	if len(nodes) == 0 || terms[best] == 0 {
-		return nil, false
-	}
-	return nodes[best], true
+	return leader, leader != nil
 }
 
 // Status asks one node, through the SDK, how it and, as it knows, the cluster are.
+// No fault of a link to the clients is in the way. The node waits up to two seconds
+// for members that it cannot reach.
 func (h *Host) Status(ctx context.Context, id NodeID) (*tidemarkv1.StatusResponse, error) {
-	n := h.Node(id)
+	h.mu.Lock()
+	n := h.find(id)
+	h.mu.Unlock()
 	if n == nil {
 		return nil, fmt.Errorf("status: there is no node %q", id)
 	}
@@ -327,11 +325,10 @@ func (h *Host) Status(ctx context.Context, id NodeID) (*tidemarkv1.StatusRespons
 	if err != nil {
 		return nil, err
 	}
-	return asker.Cluster().At(n.Endpoint()).Status(ctx)
+	return asker.Cluster().At(n.addresses.listen).Status(ctx)
 }
 
 func (h *Host) client() (*client.Client, error) {
-	endpoints := h.Endpoints()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -340,7 +337,11 @@ func (h *Host) client() (*client.Client, error) {
 	if h.asker != nil {
 		return h.asker, nil
 	}
-	asker, err := client.New(endpoints, client.WithoutDiscovery(), client.WithDialOptions(grpc.WithContextDialer(h.Dial)))
+	var endpoints []string
+	for _, n := range h.nodes {
+		endpoints = append(endpoints, n.addresses.listen)
+	}
+	asker, err := client.New(endpoints, client.WithoutDiscovery(), client.WithDialOptions(grpc.WithContextDialer(h.network.observe)))
 	h.asker = asker
 	return asker, err
 }

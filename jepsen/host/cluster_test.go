@@ -116,11 +116,15 @@ func cutOff(t *testing.T, h *Host) {
 	}
 }
 
-func TestLeaderCutOff(t *testing.T) { cutOff(t, form(t, Options{Nodes: 3})) }
+func TestLeaderCutOff(t *testing.T) {
+	t.Parallel()
+	cutOff(t, form(t, Options{Nodes: 3}))
+}
 
 // A leader that hears the others, and is not heard, is replaced. One that merely
 // cannot reach one of them is not, and neither is one that clients cannot reach.
 func TestLeaderCutOffOneWay(t *testing.T) {
+	t.Parallel()
 	h := form(t, Options{Nodes: 3})
 	leader, others := leaderOf(t, h)
 	if err := errors.Join(h.Cut(Clients, leader, true), h.Cut(leader, others[0], true)); err != nil {
@@ -132,6 +136,9 @@ func TestLeaderCutOffOneWay(t *testing.T) {
 		conn.Close()
 		t.Error("a client reached a node that it is cut off from")
 	}
+	if stats, err := h.Node(leader).Stats(testContext(t)); err != nil || !stats.Leads || stats.AppliedIndex == 0 {
+		t.Errorf("stats of a leader that clients are cut off from: %+v, %v", stats, err)
+	}
 	mustSend(t, clientOf(t, h, others[1]), "through a follower that reaches the leader")
 	if err := errors.Join(h.Heal(), h.Cut(leader, others[0], true), h.Cut(leader, others[1], true)); err != nil {
 		t.Fatal(err)
@@ -142,6 +149,7 @@ func TestLeaderCutOffOneWay(t *testing.T) {
 
 // All nodes die at once, come back, and have what was acknowledged.
 func TestKillAll(t *testing.T) {
+	t.Parallel()
 	h := form(t, Options{Nodes: 3})
 	c := clientOf(t, h, "n1", "n2", "n3")
 	mustSend(t, c, "before")
@@ -166,6 +174,7 @@ func TestKillAll(t *testing.T) {
 
 // A fourth node joins, and leaves for good.
 func TestAddAndRemove(t *testing.T) {
+	t.Parallel()
 	h := form(t, Options{Nodes: 1})
 	n, err := h.Add()
 	if err != nil {

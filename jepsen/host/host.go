@@ -39,7 +39,7 @@ type Cluster interface {
 	Nodes() []Node
 	Node(id NodeID) Node
 	// Leader asks all running nodes at once, for at most two seconds, and returns the
-	// leader of the newest term.
+	// leader of the newest term. Like Stats, it is not hindered by cuts.
 	Leader(ctx context.Context) (Node, bool)
 	// Add describes a node with a new id, which asks the others to let it join when
 	// it is started. Remove stops a node by SIGKILL and forgets it; its files stay.
@@ -112,19 +112,24 @@ type Node interface {
 	SetBinary(path string)
 	SetArgs(args ...string)
 	SetEnv(env ...string)
-	// Stats tells how much the process uses.
+	// Stats asks the kernel and the node's HTTP port. No fault of a link is in the
+	// way but Bandwidth. A node that does not answer takes two seconds, or what ctx leaves.
 	Stats(ctx context.Context) (Stats, error)
 	// Exits are the ends of its processes so far, oldest first.
 	Exits() []Exit
 }
 
-// Stats is what one process uses. What could not be found out is 0.
+// Stats is what one process uses, and where it is.
 type Stats struct {
 	// MemoryBytes is its resident set.
 	MemoryBytes     int
 	FileDescriptors int
-	// Goroutines is 0 while the process does not answer.
+	// What follows is 0 while the process does not answer, or does not serve.
+
 	Goroutines int
+	// Leads says that it takes itself for the leader of Term.
+	Leads                           bool
+	Term, CommitIndex, AppliedIndex uint64
 }
 
 // Exit is how a process ended.

@@ -104,6 +104,7 @@ func holders(t *testing.T, namespaces []string) []string {
 
 // A harness that is killed leaves nothing behind, and nobody has to clean up.
 func TestNothingIsLeftOfAKilledHarness(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+t.TempDir(), childProgram+"="+program)
 	cmd.Stderr = os.Stderr
@@ -125,11 +126,11 @@ func TestNothingIsLeftOfAKilledHarness(t *testing.T) {
 	if state.Skip != "" {
 		t.Skipf("no network namespaces: %s", state.Skip)
 	}
-	// Three nodes, the clients and the bridge.
-	if len(state.PIDs) != 3 || len(state.Namespaces) != 5 {
+	// Three nodes, the clients, the observer and the bridge.
+	if len(state.PIDs) != 3 || len(state.Namespaces) != 6 {
 		t.Fatalf("the child formed %+v", state)
 	}
-	if found := holders(t, state.Namespaces); len(found) < 5+3 {
+	if found := holders(t, state.Namespaces); len(found) < 6+3 {
 		t.Fatalf("only these hold the namespaces while the child lives: %v", found)
 	}
 	if err := cmd.Process.Kill(); err != nil {

@@ -8,15 +8,17 @@ import (
 )
 
 // network is what joins the nodes: namespaces or relays. A Host calls it under its
-// own lock, except for dial.
+// own lock, except for start, dial and observe.
 type network interface {
 	// join gives a node its addresses, and leave takes them back.
 	join(id NodeID) (addresses, error)
 	leave(id NodeID) error
 	// start starts a node's process where it belongs.
 	start(id NodeID, cmd *exec.Cmd) error
-	// dial connects from where the clients are.
+	// dial connects from where the clients are, observe from where the harness itself
+	// is, to which no link is ever hurt.
 	dial(ctx context.Context, address string) (net.Conn, error)
+	observe(ctx context.Context, address string) (net.Conn, error)
 
 	supports(feature Feature) bool
 	// arrive brings into force the faults of all that arrives at a node, by where it

@@ -17,6 +17,7 @@ type member = tidemarkv1.Member
 const voter = tidemarkv1.MemberRole_MEMBER_ROLE_VOTER
 
 func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
 	h := form(t, Options{Nodes: 1})
 	n := h.Node("n1")
 	before, err := n.Stats(testContext(t))
@@ -63,6 +64,7 @@ func TestPauseAndResume(t *testing.T) {
 
 // A node is stopped in order, and started with another program and environment.
 func TestRestartWithAnotherProgram(t *testing.T) {
+	t.Parallel()
 	h := form(t, Options{Nodes: 1})
 	n := h.Node("n1")
 	mustSend(t, clientOf(t, h, "n1"), "before")
@@ -103,6 +105,7 @@ func TestRestartWithAnotherProgram(t *testing.T) {
 
 // A process that ends by itself is told from one that was ended.
 func TestExitThatNobodyAskedFor(t *testing.T) {
+	t.Parallel()
 	h := describeHost(t, Options{Nodes: 1, Loopback: true, Args: []string{"--no-such-flag"}})
 	n := h.Node("n1")
 	begin := time.Now()
@@ -128,6 +131,7 @@ func (d *fakeDisk) DataDir() string { return d.dir }
 func (d *fakeDisk) Close() error    { d.closed++; return nil }
 
 func TestDisk(t *testing.T) {
+	t.Parallel()
 	disks := map[NodeID]*fakeDisk{}
 	h := form(t, Options{Nodes: 1, Loopback: true, NewDisk: func(id NodeID, dir string) (Disk, error) {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {

@@ -21,7 +21,12 @@ const (
 	httpPort   = 7402
 )
 
-// subnet exists in the namespaces alone. Clients get its first address.
+// observer is where the harness itself asks from, as an end of links that no fault
+// is ever asked for.
+const observer NodeID = "observer"
+
+// subnet exists in the namespaces alone. Clients get its first address,
+// the observer its second.
 var subnet = netip.MustParsePrefix("10.77.0.0/16")
 
 // spaces is a network of namespaces: one for each node, one for the clients, and one
@@ -72,8 +77,10 @@ func newSpaces() (_ *spaces, err error) {
 		return nil, fmt.Errorf("start the bridge: %w", err)
 	}
 	s.bridgeID = bridge.Index
-	if _, err := s.join(Clients); err != nil {
-		return nil, err
+	for _, id := range []NodeID{Clients, observer} {
+		if _, err := s.join(id); err != nil {
+			return nil, err
+		}
 	}
 	s.can = s.members[Clients].probe(s.links)
 	return s, nil
@@ -190,6 +197,10 @@ func (s *spaces) start(id NodeID, cmd *exec.Cmd) error {
 
 func (s *spaces) dial(ctx context.Context, address string) (net.Conn, error) {
 	return s.dialFrom(ctx, Clients, "tcp", address)
+}
+
+func (s *spaces) observe(ctx context.Context, address string) (net.Conn, error) {
+	return s.dialFrom(ctx, observer, "tcp", address)
 }
 
 // dialFrom connects from where any member is.

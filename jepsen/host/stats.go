@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
 )
@@ -28,9 +29,16 @@ func (n *node) Stats(ctx context.Context) (Stats, error) {
 	if n.Paused() {
 		return stats, nil
 	}
-	if _, body, err := n.get(ctx, "/metrics", maxMetricsBytes); err == nil {
-		stats.Goroutines = gauge(body, "go_goroutines")
+	status, page, err := n.get(ctx, "/metrics", maxMetricsBytes)
+	if err != nil || status != http.StatusOK {
+		// What the kernel tells is worth having all the same.
+		return stats, nil
 	}
+	stats.Goroutines = int(metric(page, "go_goroutines"))
+	stats.Leads = metric(page, "tidemark_raft_is_leader") == 1
+	stats.Term = metric(page, "tidemark_raft_term")
+	stats.CommitIndex = metric(page, "tidemark_raft_commit_index")
+	stats.AppliedIndex = metric(page, "tidemark_raft_applied_index")
 	return stats, nil
 }
 
@@ -48,15 +56,15 @@ func residentBytes(pid int) (int, error) {
 	return pages * os.Getpagesize(), err
 }
 
-// gauge finds a metric without labels in Prometheus' text format, or returns 0.
-func gauge(page []byte, name string) int {
+// metric finds a metric without labels in Prometheus' text format, or returns 0.
+func metric(page []byte, name string) uint64 {
 	for line := range bytes.Lines(page) {
 		value, ok := bytes.CutPrefix(line, []byte(name+" "))
 		if !ok {
 			continue
 		}
-		if number, err := strconv.ParseFloat(string(bytes.TrimSpace(value)), 64); err == nil {
-			return int(number)
+		if number, err := strconv.ParseFloat(string(bytes.TrimSpace(value)), 64); err == nil && number > 0 {
+			return uint64(number)
 		}
 	}
 	return 0
