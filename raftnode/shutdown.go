@@ -43,8 +43,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 	stopped := make(chan error, 1)
 	go func() {
 		shutdown := n.raft.Shutdown()
-		// Raft's main loop reads an incoming snapshot to its end, unless the stream breaks.
-		err := n.transport.Close()
+		// Raft reads an incoming snapshot, and sends an outgoing one, to its end
+		// unless the connection breaks.
+		err := n.closePeers()
 		stopped <- errors.Join(shutdown.Error(), err)
 	}()
 	var err error
@@ -57,7 +58,6 @@ func (n *Node) shutdown(ctx context.Context) error {
 	}
 	close(n.raftDone)
 	n.proposer.abandon()
-	err = errors.Join(err, n.closePeers())
 	n.tasks.Wait()
 	err = errors.Join(err, n.closeStores())
 	n.logger.Info("node stopped")

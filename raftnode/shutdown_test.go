@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -339,4 +340,62 @@ func TestShutdownWhileASnapshotComes(t *testing.T) {
 		t.Fatal(err)
 	}
 	away.Node = nil
+}
+
+// cloggedConn hangs once a snapshot was announced on it, as when the other side
+// does not read, until it is closed.
+type cloggedConn struct {
+	net.Conn
+	announced bool
+	clogged   chan<- struct{}
+	once      sync.Once
+	closed    chan struct{}
+}
+
+func (c *cloggedConn) Write(p []byte) (int, error) {
+	if c.announced {
+		c.clogged <- struct{}{}
+		<-c.closed
+		return 0, net.ErrClosed
+	}
+	const installSnapshot = 2 // the first byte of the message in raft's net_transport.go
+	c.announced = len(p) > 0 && p[0] == installSnapshot
+	return c.Conn.Write(p)
+}
+
+func (c *cloggedConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// A leader stops while it sends a snapshot that is not read.
+func TestShutdownWhileASnapshotGoes(t *testing.T) {
+	clogged := make(chan struct{}, 100)
+	c := newCluster(t, logstore.WAL, 3, func(cfg *Config) {
+		cfg.TrailingTime, cfg.TrailingBytes = time.Nanosecond, 1
+		dial := cfg.DialContext
+		cfg.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &cloggedConn{Conn: conn, clogged: clogged, closed: make(chan struct{})}, nil
+		}
+	})
+	c.fill("a", 10)
+	away := c.followers(c.leader())[0]
+	c.stop(away.id)
+	for i := range 100 { // one entry each, so that more than raft's own trailing logs are deleted
+		c.propose(fmt.Sprint("while away ", i))
+	}
+	leader := c.leader()
+	if _, _, err := leader.TakeSnapshot(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	c.restart(away.id)
+	<-clogged
+	if err := leader.Shutdown(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	leader.Node = nil
 }
