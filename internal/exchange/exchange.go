@@ -7,6 +7,7 @@ package exchange
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -131,6 +132,12 @@ func Decode(line []byte) (Record, error) {
 	if err := decoder.Decode(&r); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return r, errors.New("is not a whole JSON object")
+		}
+		if _, bad := errors.AsType[base64.CorruptInputError](err); bad {
+			return r, errors.New("payload must be base64, with its padding")
+		}
+		if _, bad := errors.AsType[*time.ParseError](err); bad {
+			return r, fmt.Errorf("client_time and server_time must be like 2006-01-02T15:04:05Z: %w", err)
 		}
 		return r, err
 	}

@@ -137,10 +137,10 @@ func TestBrokenLinesAreRefused(t *testing.T) {
 		`{"timeline":"a","message_id":"b","body":"\ude42\ud83d"}`:                           `\ude42, which is half`,
 		"{\"timeline\":\"a\",\"message_id\":\"b\",\"body\":\"\xff\"}":                       "not UTF-8",
 		`{"timeline":"a","message_id":"b","body":"c","payload":"AA=="}`:                     "payload must not be given beside body",
-		`{"timeline":"a","message_id":"b","payload":"A"}`:                                   "illegal base64",
+		`{"timeline":"a","message_id":"b","payload":"A"}`:                                   "payload must be base64",
 		`{"timeline":"","message_id":"b"}`:                                                  "timeline must not be empty; limit is 1 to 256 bytes",
 		`{"timeline":"a","message_id":"` + strings.Repeat("b", 65) + `"}`:                   "message_id has 65 bytes; limit is 64",
-		`{"timeline":"a","message_id":"b","client_time":"yesterday"}`:                       "yesterday",
+		`{"timeline":"a","message_id":"b","client_time":"yesterday"}`:                       "client_time and server_time must be like",
 		`{"timeline":"a","message_id":"b","client_time":"1500-01-01T00:00:00Z"}`:            "client_time must be between",
 		`{"timeline":"a","message_id":"b","client_time":"0001-01-01T00:00:00Z"}`:            "client_time must not be year 1",
 		`{"timeline":"a","message_id":"b","body":"` + strings.Repeat("b", 256<<10+1) + `"}`: "payload has 262145 bytes",
@@ -170,10 +170,28 @@ func TestSurrogatePairsAndEscapedBackslashesAreText(t *testing.T) {
 	}
 }
 
+func TestByteOrderMark(t *testing.T) {
+	const line = "\ufeff{\"timeline\":\"a\",\"message_id\":\"b\"}\r\n"
+	reader := NewReader(strings.NewReader(line + line))
+	if draft, _, err := reader.Next(); err != nil || draft.Timeline != "a" {
+		t.Errorf("got %v, %v", draft, err)
+	}
+	if _, _, err := reader.Next(); err == nil {
+		t.Error("a byte order mark was taken in the middle")
+	}
+}
+
 func TestLongestLine(t *testing.T) {
 	long := strings.Repeat("x", MaxLineBytes+1)
 	if _, _, err := NewReader(strings.NewReader(long)).Next(); err == nil || !strings.Contains(err.Error(), "line 1: is longer than 4194304 bytes") {
 		t.Errorf("got %v", err)
+	}
+	reader := NewReader(strings.NewReader(long + "\n" + `{"timeline":"a","message_id":"b"}`))
+	if _, _, err := reader.Next(); err == nil {
+		t.Error("a line that is too long was taken")
+	}
+	if _, line, err := reader.Next(); line != 2 || err != nil {
+		t.Errorf("the line after one that is too long: line %d, %v", line, err)
 	}
 	m := message(strings.Repeat("\x00", tidemark.MaxPayloadBytes))
 	requireRoundTrip(t, m)

@@ -56,7 +56,7 @@ func Open(name string) (*Reader, error) {
 		unpacked, err := gzip.NewReader(reader.counter)
 		if err != nil {
 			file.Close()
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: its name ends in .gz, but it does not begin like a gzip file: %w", name, err)
 		}
 		reader.lines = bufio.NewReaderSize(unpacked, 64<<10)
 	}
@@ -78,6 +78,10 @@ func (r *Reader) Next() (tidemark.Draft, int, error) {
 		if err != nil {
 			return tidemark.Draft{}, r.line, err
 		}
+		if r.line == 1 {
+			// Some editors put it in front of UTF-8.
+			line = bytes.TrimPrefix(line, []byte("\ufeff"))
+		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
@@ -92,19 +96,25 @@ func (r *Reader) Next() (tidemark.Draft, int, error) {
 	}
 }
 
-// readLine returns the next line without its line feed, in memory of its own.
+// readLine returns the next line without its line feed, in memory of its own. Of a line
+// that is too long it reads the rest and keeps nothing.
 func (r *Reader) readLine() ([]byte, error) {
 	var line []byte
+	tooLong := false
 	r.line++
 	for {
 		piece, err := r.lines.ReadSlice('\n')
 		if len(line)+len(piece) > MaxLineBytes {
-			return nil, fmt.Errorf("line %d: is longer than %d bytes, and cannot hold a message", r.line, MaxLineBytes)
+			line, tooLong = nil, true
 		}
-		line = append(line, piece...)
+		if !tooLong {
+			line = append(line, piece...)
+		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
+		case tooLong && (err == nil || errors.Is(err, io.EOF)):
+			return nil, &LineError{r.line, fmt.Errorf("is longer than %d bytes, and cannot hold a message", MaxLineBytes)}
 		case errors.Is(err, io.EOF) && len(line) > 0:
 			return line, nil
 		case errors.Is(err, io.EOF):
