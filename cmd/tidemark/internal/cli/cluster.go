@@ -17,6 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tidemark/client"
+	"tidemark/cmd/tidemark/internal/exit"
+	"tidemark/internal/exchange"
 	"tidemark/rpc/tidemarkv1"
 )
 
@@ -119,7 +121,7 @@ func (a *app) memberCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printMessage(&tidemarkv1.AddMemberResponse{Members: list}, func(t *table) { memberRows(t, list) })
+				return a.printMembers(list)
 			})
 		}
 	}
@@ -143,6 +145,20 @@ func (a *app) memberCommand() *cobra.Command {
 			})},
 	)
 	return cmd
+}
+
+func (a *app) printMembers(members []*tidemarkv1.Member) error {
+	whole, err := jsonOf(&tidemarkv1.AddMemberResponse{Members: members})
+	if err != nil {
+		return err
+	}
+	documents := make([]json.RawMessage, len(members))
+	for i, member := range members {
+		if documents[i], err = jsonOf(member); err != nil {
+			return err
+		}
+	}
+	return printList(a, whole, documents, func(t *table) { memberRows(t, members) })
 }
 
 func (a *app) leaderCommand() *cobra.Command {
@@ -196,6 +212,9 @@ func (a *app) backupCommand() *cobra.Command {
 The file appears under its name when it is whole.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] == exchange.Stdin {
+				return exit.Usagef("backup writes to a file, not to standard output")
+			}
 			c, err := a.client()
 			if err != nil {
 				return err

@@ -3,7 +3,9 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -119,6 +121,16 @@ func checkKeys(root *cobra.Command, values *viper.Viper) error {
 func (a *app) checkGlobal() error {
 	if !slices.Contains([]string{outputTable, outputJSON, outputJSONLines}, a.global.output) {
 		return exit.Usagef("--output must be table, json or jsonl; it is %q", a.global.output)
+	}
+	// Without a port gRPC would look for one until --timeout ends.
+	for _, endpoint := range a.global.endpoints {
+		host, port, err := net.SplitHostPort(endpoint)
+		if number, numberErr := strconv.ParseUint(port, 10, 16); err != nil || numberErr != nil || number == 0 || host == "" {
+			return exit.Usagef("--endpoints must be HOST:PORT,…; %q is not", endpoint)
+		}
+	}
+	if len(a.global.endpoints) == 0 {
+		return exit.Usagef("--endpoints must not be empty")
 	}
 	if a.global.timeout <= 0 {
 		return exit.Usagef("--timeout must be positive; it is %v", a.global.timeout)

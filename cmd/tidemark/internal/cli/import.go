@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tidemark/client"
+	"tidemark/cmd/tidemark/internal/exit"
 	"tidemark/cmd/tidemark/internal/transfer"
 	"tidemark/internal/exchange"
 )
@@ -25,6 +26,9 @@ func transferDocumentOf(s transfer.Summary) transferDocument {
 	return transferDocument{s.Messages, s.Duplicates, s.Rejected, s.Elapsed.Seconds(), s.Rate()}
 }
 
+// maxInFlight bounds --in-flight. More than a stream may have proposed gains nothing.
+const maxInFlight = 1 << 16
+
 func (a *app) importCommand() *cobra.Command {
 	var run transfer.Import
 	cmd := &cobra.Command{
@@ -37,7 +41,12 @@ input. It may be repeated: what is there already is counted as a duplicate.
 It stops at the first line that is broken or refused, and names it. Lines before it are
 imported. --timeout bounds how long nothing may be acknowledged.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runImport(cmd.Context(), &run, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if run.InFlight < 1 || run.InFlight > maxInFlight {
+				return exit.Usagef("--in-flight must be 1 to %d; it is %d", maxInFlight, run.InFlight)
+			}
+			return a.runImport(cmd.Context(), &run, args[0])
+		},
 	}
 	cmd.Flags().BoolVar(&run.SkipInvalid, "skip-invalid", false, "tell of lines that are broken or refused, and go on")
 	cmd.Flags().IntVar(&run.InFlight, "in-flight", transfer.DefaultInFlight, "messages that may be sent and not yet acknowledged")

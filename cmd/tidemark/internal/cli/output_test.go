@@ -10,6 +10,7 @@ import (
 	"tidemark"
 	"tidemark/client"
 	"tidemark/cmd/tidemark/internal/exit"
+	"tidemark/rpc/tidemarkv1"
 )
 
 var at = time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
@@ -150,6 +151,13 @@ func TestRunTellsErrors(t *testing.T) {
 		{[]string{"cursors", "--reader", "r", "--count"}, exit.Usage, "go with --timeline"},
 		{[]string{"dev", "--nodes", "0"}, exit.Usage, "--nodes must be 1 to 99"},
 		{[]string{"recover", "--data-dir", "x"}, exit.Usage, "--peers"},
+		{[]string{"import", "x", "--in-flight", "-5"}, exit.Usage, "--in-flight must be 1 to"},
+		{[]string{"backup", "-"}, exit.Usage, "to a file"},
+		{[]string{"status", "--endpoints", "localhost"}, exit.Usage, "--endpoints must be HOST:PORT"},
+		{[]string{"status", "--endpoints", "localhost:99999"}, exit.Usage, "--endpoints must be HOST:PORT"},
+		{[]string{"status", "--endpoints", ""}, exit.Usage, "--endpoints must"},
+		{[]string{"completion", "nonsense"}, exit.Usage, "nonsense"},
+		{[]string{"help", "nonsense"}, exit.Usage, "nonsense"},
 		{[]string{"append", "conv/1", "x", "--endpoints", "127.0.0.1:1", "--timeout", "100ms"}, exit.Failed, "tidemark:"},
 	} {
 		var out, errs bytes.Buffer
@@ -157,6 +165,17 @@ func TestRunTellsErrors(t *testing.T) {
 		if status != test.status || !strings.Contains(errs.String(), test.say) || out.Len() > 0 {
 			t.Errorf("%v: status %d\n%s%s", test.args, status, out.String(), errs.String())
 		}
+	}
+}
+
+func TestMembersAreShown(t *testing.T) {
+	members := []*tidemarkv1.Member{{NodeId: "n1"}, {NodeId: "n2"}}
+	print := func(a *app) error { return a.printMembers(members) }
+	if lines := strings.Split(printed(t, outputJSONLines, print), "\n"); len(lines) != 3 || !strings.HasPrefix(lines[1], `{"node_id":"n2"`) {
+		t.Errorf("not one member a line: %q", lines)
+	}
+	if whole := printed(t, outputJSON, print); !strings.HasPrefix(whole, "{\n  \"members\": [") {
+		t.Errorf("got %s", whole)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,7 @@ func Run(ctx context.Context, args []string, streams Streams, version string) in
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
+	addCobraCommands(root)
 	return a.finish(ctx, root.ExecuteContext(ctx))
 }
 
@@ -113,6 +115,31 @@ const (
 	groupOperate = "operate"
 	groupOffline = "offline"
 )
+
+// addCobraCommands adds cobra's own commands, which would print help and succeed for a
+// name that they do not know. They write to where root did when they were added.
+func addCobraCommands(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, command := range root.Commands() {
+		switch command.Name() {
+		case "completion":
+			command.Args, command.RunE = cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			wrapArgs(command)
+		case "help":
+			command.Args = knownCommand
+			wrapArgs(command)
+		}
+	}
+}
+
+// knownCommand refuses arguments that do not name a command.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if _, rest, err := cmd.Root().Find(args); err != nil || len(rest) > 0 {
+		return fmt.Errorf("unknown command %q", strings.Join(args, " "))
+	}
+	return nil
+}
 
 // wrapArgs makes a wrong number of arguments a usage error, like a wrong flag.
 func wrapArgs(cmd *cobra.Command) {

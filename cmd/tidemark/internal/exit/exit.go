@@ -62,11 +62,12 @@ var nextSteps = []struct {
 }{
 	{tidemark.ErrOutcomeUnknown, "It may or may not have been done. An append can be repeated with the same --message-id: it is never done twice."},
 	{tidemark.ErrDiskFull, "Make room; the node waits for it when it is started again."},
-	{syscall.ENOSPC, "Make room; a node waits for it when it is started again."},
+	{syscall.ENOSPC, "Make room, and try again; a node waits for room when it is started again."},
 	{tidemark.ErrForeignData, "Start the node with its own --data-dir and --node-id. Nothing was changed."},
 	{tidemark.ErrNewerFormat, "Run the version of tidemark that wrote it, or a newer one. Nothing was changed."},
 	{tidemark.ErrCorrupt, "The other members hold the data: run `tidemark rebuild --data-dir DIR --endpoints HOST:PORT,…` for this node, then start it with --join HOST:PORT."},
 	{tidemark.ErrMemberNotReady, "It is still catching up; try again when `tidemark member list` shows little lag."},
+	{tidemark.ErrStale, "Allow more --max-staleness, or ask other nodes with --endpoints."},
 	{tidemark.ErrNotCaughtUp, "The node lags behind; ask another one, or wait. `tidemark status` shows the lag."},
 	{tidemark.ErrNoLeader, "A majority of the members must run and reach each other; `tidemark status` says what a node sees."},
 	{tidemark.ErrOverloaded, "Try again later, or with fewer calls at once."},
