@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -128,13 +129,12 @@ func Choose(names []string, supports func(host.Feature) bool) ([]Nemesis, error)
 	return chosen, nil
 }
 
+// MixNames are the names of the mixes, in order.
+func MixNames() []string { return slices.Sorted(maps.Keys(Mixes)) }
+
 // Names are those of all mixes and nemeses.
 func Names() []string {
-	names := []string{"all"}
-	for name := range Mixes {
-		names = append(names, name)
-	}
-	slices.Sort(names[1:])
+	names := append([]string{"all"}, MixNames()...)
 	for _, n := range All() {
 		names = append(names, n.Name())
 	}

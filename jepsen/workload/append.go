@@ -85,7 +85,7 @@ func (t *Thread) appendOne(ctx context.Context, via string, draft client.Draft, 
 		fill(item, result)
 		t.Board.reached(item.Timeline, item.SeqID)
 	}
-	t.process.End(op)
+	t.end(op)
 	return op.Outcome, op.Error
 }
 
@@ -127,4 +127,26 @@ func (t *Thread) unary(ctx context.Context, draft client.Draft, expected *uint64
 	}
 	copy(result.Digest[:], reply.GetDigest())
 	return result, history.OK, ""
+}
+
+// Mark appends one message to a timeline of its own, tries until ctx ends, and
+// returns the position by which everything that was written before is there.
+func Mark(ctx context.Context, recorder *history.Recorder, sdk *client.Client, timeline string) (tidemark.Position, error) {
+	draft := client.Draft{Timeline: tidemark.TimelineID(timeline), ID: "end", Sender: "jepsen"}
+	process := recorder.NewProcess("mark")
+	op := process.Begin(history.Operation{
+		Kind: history.KindAppend, Via: history.ViaStream, Timeline: timeline, Items: []history.Item{itemOf(draft, nil)},
+	})
+	result, err := sdk.Append(ctx, draft)
+	item := &op.Items[0]
+	op.Outcome, op.Error = writeOutcome(err)
+	item.Outcome, item.Error = op.Outcome, op.Error
+	if err == nil {
+		fill(item, result)
+	}
+	process.End(op)
+	if err != nil {
+		return 0, err
+	}
+	return result.Position, nil
 }

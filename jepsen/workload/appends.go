@@ -125,7 +125,7 @@ func (t *Thread) appendBatch(ctx context.Context, drafts []client.Draft, atomic 
 		}
 	}
 	begun.Outcome = together(begun)
-	t.process.End(begun)
+	t.end(begun)
 }
 
 // together is the outcome of a batch: OK if all of it was appended, Fail if nothing

@@ -84,7 +84,7 @@ func (t *Thread) ack(ctx context.Context, reader string) {
 	for _, cursor := range answer {
 		begun.Cursors = append(begun.Cursors, cursorOf(cursor))
 	}
-	t.process.End(begun)
+	t.end(begun)
 }
 
 // readAndAck acknowledges within a read, as a reader does who pages on.
@@ -107,7 +107,7 @@ func (t *Thread) readAndAck(ctx context.Context, reader string) {
 	if begun.Outcome, begun.Error = writeOutcome(err); page != nil {
 		Show(begun, page)
 	}
-	t.process.End(begun)
+	t.end(begun)
 }
 
 func cursorOf(c client.Cursor) history.CursorSeen {
@@ -135,7 +135,7 @@ func (t *Thread) list(ctx context.Context, op history.Operation, list func(conte
 	at := t.consistency(&op)
 	begun := t.process.Begin(op)
 	begun.Outcome, begun.Error = List(begun, list(ctx, at))
-	t.process.End(begun)
+	t.end(begun)
 }
 
 // List records the cursors of a listing, and returns how it ended.

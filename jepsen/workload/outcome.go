@@ -61,9 +61,9 @@ func writeOutcome(err error) (history.Outcome, string) {
 	}
 }
 
-// readOutcome is what the SDK's error says about a read. That there is nothing to
+// ReadOutcome is what the SDK's error says about a read. That there is nothing to
 // read is an answer.
-func readOutcome(err error) (history.Outcome, string) {
+func ReadOutcome(err error) (history.Outcome, string) {
 	switch {
 	case err == nil:
 		return history.OK, ""

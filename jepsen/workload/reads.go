@@ -90,12 +90,12 @@ func (t *Thread) page(ctx context.Context, timeline, level string) {
 	options = append(options, t.consistency(&op))
 	begun := t.process.Begin(op)
 	page, err := t.door.SDK.Read(ctx, tidemark.TimelineID(timeline), options...)
-	begun.Outcome, begun.Error = readOutcome(err)
+	begun.Outcome, begun.Error = ReadOutcome(err)
 	if page != nil {
 		Show(begun, page)
 		t.Board.reached(timeline, begun.HeadLast)
 	}
-	t.process.End(begun)
+	t.end(begun)
 }
 
 // Show records what a page showed.
@@ -155,12 +155,12 @@ func (t *Thread) single(ctx context.Context, op history.Operation, get func(cont
 	at := t.consistency(&op)
 	begun := t.process.Begin(op)
 	message, err := get(ctx, at)
-	begun.Outcome, begun.Error = readOutcome(err)
+	begun.Outcome, begun.Error = ReadOutcome(err)
 	if err == nil {
 		seen, _ := seenOf(&message)
 		begun.Messages = []history.Seen{seen}
 	}
-	t.process.End(begun)
+	t.end(begun)
 }
 
 // head asks for the head of a timeline, and returns its last SeqID.
@@ -171,11 +171,11 @@ func (t *Thread) head(ctx context.Context, timeline, level string) (last uint64,
 	at := t.consistency(&op)
 	begun := t.process.Begin(op)
 	head, err := t.door.SDK.Timeline(ctx, tidemark.TimelineID(timeline), at)
-	begun.Outcome, begun.Error = readOutcome(err)
+	begun.Outcome, begun.Error = ReadOutcome(err)
 	if err == nil {
 		begun.FirstSeqID, begun.HeadLast = uint64(head.First), uint64(head.Last)
 		begun.HeadDigest = head.Digest.String()
 	}
-	t.process.End(begun)
+	t.end(begun)
 	return begun.HeadLast, begun.Outcome == history.OK
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tidemark/client"
@@ -73,6 +74,31 @@ type Environment struct {
 	Patience time.Duration
 	// Stop is closed when no operation is to be begun any more.
 	Stop <-chan struct{}
+	// Tally counts what has ended.
+	Tally Tally
+}
+
+// Tally counts operations, and the messages among their items, as they end.
+type Tally struct {
+	OK, Failed, Unknown atomic.Int64
+	// Acknowledged counts messages.
+	Acknowledged atomic.Int64
+}
+
+func (t *Tally) count(op *history.Operation) {
+	switch op.Outcome {
+	case history.OK:
+		t.OK.Add(1)
+	case history.Fail:
+		t.Failed.Add(1)
+	default:
+		t.Unknown.Add(1)
+	}
+	for i := range op.Items {
+		if op.ItemOutcome(&op.Items[i]) == history.OK {
+			t.Acknowledged.Add(1)
+		}
+	}
 }
 
 // Stopped reports whether no operation is to be begun any more.
@@ -147,6 +173,12 @@ func (t *Thread) pause(ctx context.Context) bool {
 	case <-ctx.Done():
 	}
 	return ctx.Err() == nil && !t.Stopped()
+}
+
+// end records the end of an operation.
+func (t *Thread) end(op *history.Operation) {
+	t.process.End(op)
+	t.Tally.count(op)
 }
 
 // chance is true with the probability.

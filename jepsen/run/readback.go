@@ -1,0 +1,148 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tidemark"
+	"tidemark/client"
+	"tidemark/jepsen/history"
+	"tidemark/jepsen/host"
+	"tidemark/jepsen/workload"
+)
+
+const (
+	// markTimeout is how long the last append of a run may take.
+	markTimeout = 30 * time.Second
+	// readBackTimeout is how long it may take until all of one node was read.
+	readBackTimeout = 3 * time.Minute
+	// markTimeline gets the last append of a run, whose position every node must reach.
+	markTimeline = "jepsen/end"
+)
+
+// readBack reads all timelines and all cursors from every member, once it has
+// applied everything that the run wrote.
+func (r *run) readBack(ctx context.Context) error {
+	nodes := r.members(ctx)
+	r.recorder.Amend(func(meta *history.Meta) {
+		for _, n := range nodes {
+			meta.ReadBack = append(meta.ReadBack, string(n.ID()))
+		}
+		meta.Nodes = r.everyNode()
+	})
+	end, err := r.mark(ctx)
+	if err != nil {
+		r.troubles.note("not-recovered", "cluster", fmt.Errorf("the last append after everything was healed: %w", err))
+		return ctx.Err()
+	}
+	for _, n := range nodes {
+		if err := r.readBackFrom(ctx, n, end); err != nil {
+			r.troubles.note("not-caught-up", string(n.ID()), err)
+		}
+	}
+	return ctx.Err()
+}
+
+// members are the nodes of the host that belong to the cluster, as it says.
+func (r *run) members(ctx context.Context) []host.Node {
+	ctx, cancel := context.WithTimeout(ctx, markTimeout)
+	defer cancel()
+	status, err := r.operator.Cluster().Status(ctx)
+	if err != nil {
+		r.troubles.note("not-recovered", "cluster", fmt.Errorf("who the members are: %w", err))
+		return r.host.Nodes()
+	}
+	var nodes []host.Node
+	for _, n := range r.host.Nodes() {
+		for _, member := range status.GetMembers() {
+			if member.GetNodeId() == string(n.ID()) {
+				nodes = append(nodes, n)
+			}
+		}
+	}
+	return nodes
+}
+
+// everyNode are the ids of the nodes that the doors lead to and of those that are there now.
+func (r *run) everyNode() []string {
+	var all []string
+	seen := map[string]bool{}
+	add := func(id string) {
+		if id != "" && !seen[id] {
+			seen[id] = true
+			all = append(all, id)
+		}
+	}
+	for _, door := range r.env.Doors {
+		add(door.Node)
+	}
+	for _, n := range r.host.Nodes() {
+		add(string(n.ID()))
+	}
+	return all
+}
+
+// mark makes the last append of the run, and returns its position.
+func (r *run) mark(ctx context.Context) (tidemark.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, markTimeout)
+	defer cancel()
+	return workload.Mark(ctx, r.recorder, r.operator, markTimeline)
+}
+
+func (r *run) readBackFrom(ctx context.Context, n host.Node, end tidemark.Position) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, readBackTimeout)
+	defer cancel()
+	c, err := r.newClient([]string{n.Endpoint()}, client.WithoutDiscovery())
+	if err != nil {
+		return err
+	}
+	process := r.recorder.NewProcess("read-back-" + string(n.ID()))
+	var errs []error
+	for _, timeline := range append(r.env.Board.Timelines(), markTimeline) {
+		if err := readTimeline(ctx, process, c, string(n.ID()), timeline, end); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		errs = append(errs, readCursors(ctx, process, c, string(n.ID()), timeline, end))
+	}
+	return errors.Join(errs...)
+}
+
+// readTimeline reads all pages of a timeline from one node. A node that has not
+// come to the end of the run is not good enough, and no other one is asked.
+func readTimeline(ctx context.Context, process *history.Process, c *client.Client, node, timeline string, end tidemark.Position) error {
+	for from := tidemark.SeqID(1); ; {
+		op := process.Begin(history.Operation{
+			Node: node, Kind: history.KindFinalRead, Level: history.Session, SessionAt: uint64(end), Timeline: timeline,
+			Start: history.FromSeq, From: uint64(from), Direction: history.Forward, Limit: tidemark.MaxPageMessages,
+		})
+		page, err := c.Read(ctx, tidemark.TimelineID(timeline), client.From(from), client.Limit(tidemark.MaxPageMessages), client.SessionAt(end))
+		op.Outcome, op.Error = workload.ReadOutcome(err)
+		if page != nil {
+			workload.Show(op, page)
+		}
+		process.End(op)
+		switch {
+		case op.Outcome != history.OK:
+			return fmt.Errorf("read %q: %w", timeline, err)
+		case page == nil || !page.More:
+			return nil
+		case len(page.Messages) == 0:
+			return fmt.Errorf("read %q from %d: there is more, but nothing was returned", timeline, from)
+		}
+		from = page.Messages[len(page.Messages)-1].SeqID + 1
+	}
+}
+
+func readCursors(ctx context.Context, process *history.Process, c *client.Client, node, timeline string, end tidemark.Position) error {
+	op := process.Begin(history.Operation{
+		Node: node, Kind: history.KindFinalCursors, Level: history.Session, SessionAt: uint64(end), Timeline: timeline,
+	})
+	op.Outcome, op.Error = workload.List(op, c.TimelineCursors(ctx, tidemark.TimelineID(timeline), client.SessionAt(end)))
+	process.End(op)
+	if op.Outcome != history.OK {
+		return fmt.Errorf("list the cursors of %q: %s", timeline, op.Error)
+	}
+	return nil
+}

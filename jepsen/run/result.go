@@ -1,0 +1,110 @@
+package run
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tidemark/jepsen/checker"
+	"tidemark/jepsen/history"
+	"tidemark/jepsen/nemesis"
+	"tidemark/jepsen/report"
+)
+
+// Result is what came of a run. It is result.json.
+type Result struct {
+	Pass bool `json:"pass"`
+	// Reason says in one line why.
+	Reason  string          `json:"reason"`
+	Meta    history.Meta    `json:"meta"`
+	Setting string          `json:"setting,omitempty"`
+	Verdict checker.Verdict `json:"verdict"`
+}
+
+// judge judges the history of a run and writes what is to be read of it.
+func (r *run) judge(h *history.History) (*Result, error) {
+	r.watch.enter(Judging)
+	if r.tamper != nil {
+		r.tamper(h)
+	}
+	result := Judge(h, r.troubles.anomalies(h))
+	result.Setting = r.host.Describe()
+	page := report.Page{History: h, Verdict: result.Verdict, Reason: result.Reason, Setting: result.Setting, Parameters: r.parameters()}
+	for _, n := range r.nemeses {
+		page.Nemeses = append(page.Nemeses, report.Parameter{Name: n.Name(), Value: nemesis.Describe(n)})
+	}
+	err := errors.Join(report.WriteFile(r.path("report.html"), page), result.write(r.path("result.json")))
+	if result.Pass && !r.KeepData {
+		err = errors.Join(err, r.dropData())
+	}
+	r.watch.enter(Finished)
+	return result, err
+}
+
+// Judge judges a history, to which a run may add what it found itself.
+func Judge(h *history.History, found []checker.Anomaly) *Result {
+	result := &Result{Meta: h.Meta, Verdict: checker.Judge(h, checker.All())}
+	result.Verdict.Anomalies = append(result.Verdict.Anomalies, found...)
+	counts := result.Verdict.Counts
+	if counts.AcknowledgedAppends == 0 {
+		// Nothing was shown, so nothing can have been wrong.
+		result.Verdict.Anomalies = append(result.Verdict.Anomalies, checker.Anomaly{
+			Checker: "nothing-done", Summary: "no append was acknowledged",
+		})
+	}
+	if result.Pass = result.Verdict.OK(); result.Pass {
+		result.Reason = fmt.Sprintf("%d operations, %d acknowledged appends, %d messages read back, %d faults: no anomaly",
+			counts.Operations, counts.AcknowledgedAppends, counts.MessagesReadBack, counts.Faults)
+		return result
+	}
+	first := result.Verdict.Anomalies[0]
+	var names []string
+	for _, a := range result.Verdict.Anomalies {
+		if !slices.Contains(names, a.Checker) {
+			names = append(names, a.Checker)
+		}
+	}
+	result.Reason = fmt.Sprintf("%s; first: %s", strings.Join(names, ", "), first.Summary)
+	return result
+}
+
+func (r *Result) write(path string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+func (r *run) parameters() []report.Parameter {
+	parameters := []report.Parameter{
+		{Name: "nodes", Value: fmt.Sprint(r.Nodes)},
+		{Name: "mix", Value: strings.Join(r.Mix, ", ")},
+		{Name: "duration", Value: fmt.Sprintf("%v, and %v after healing", r.Duration, r.Tail)},
+		{Name: "seed", Value: fmt.Sprint(r.Seed)},
+		{Name: "rate", Value: fmt.Sprintf("up to %d operations/s", r.Rate)},
+		{Name: "timelines", Value: fmt.Sprintf("%d hot, %d cold", r.Hot, r.Cold)},
+		{Name: "version", Value: r.Version},
+	}
+	if len(r.Env) > 0 {
+		parameters = append(parameters, report.Parameter{Name: "environment", Value: strings.Join(r.Env, " ")})
+	}
+	return parameters
+}
+
+// dropData removes the nodes' data. Their logs stay.
+func (r *run) dropData() error {
+	var errs []error
+	for _, name := range []string{"data", "disk"} {
+		dirs, err := filepath.Glob(filepath.Join(r.path("nodes"), "*", name))
+		errs = append(errs, err)
+		for _, dir := range dirs {
+			errs = append(errs, os.RemoveAll(dir))
+		}
+	}
+	return errors.Join(errs...)
+}
