@@ -118,14 +118,14 @@ func cutOff(t *testing.T, h *Host) {
 
 func TestLeaderCutOff(t *testing.T) {
 	t.Parallel()
-	cutOff(t, form(t, Options{Nodes: 3}))
+	cutOff(t, inNamespaces(t, form(t, Options{Nodes: 3})))
 }
 
 // A leader that hears the others, and is not heard, is replaced. One that merely
 // cannot reach one of them is not, and neither is one that clients cannot reach.
 func TestLeaderCutOffOneWay(t *testing.T) {
 	t.Parallel()
-	h := form(t, Options{Nodes: 3})
+	h := inNamespaces(t, form(t, Options{Nodes: 3}))
 	leader, others := leaderOf(t, h)
 	if err := errors.Join(h.Cut(Clients, leader, true), h.Cut(leader, others[0], true)); err != nil {
 		t.Fatal(err)

@@ -36,16 +36,14 @@ func (g *gate) set(l link) {
 	g.shut = l.cut
 }
 
-// due says when what comes now may go on, if what came before it may at last.
-func (g *gate) due(now, last time.Time) time.Time {
+// due says when what comes now may go on, as far as it does not have to wait for what
+// came before it.
+func (g *gate) due(now time.Time) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	due := now.Add(g.delay)
 	if g.jitter > 0 {
 		due = due.Add(rand.N(2*g.jitter+1) - g.jitter)
-	}
-	if due.Before(last) {
-		return last
 	}
 	return due
 }

@@ -87,7 +87,13 @@ func describeHost(t *testing.T, options Options) *Host {
 			}
 		}
 	})
-	if !options.Loopback && h.why != nil {
+	return h
+}
+
+// inNamespaces skips a test where network namespaces cannot be had.
+func inNamespaces(t *testing.T, h *Host) *Host {
+	t.Helper()
+	if h.why != nil {
 		t.Skipf("no network namespaces: %v", h.why)
 	}
 	return h

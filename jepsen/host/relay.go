@@ -107,13 +107,11 @@ func (r *relay) pump(to, from *net.TCPConn, g *gate, over <-chan struct{}) {
 	chunks := make(chan chunk, relayChunks)
 	r.wait.Go(func() {
 		defer close(chunks)
-		var due time.Time
 		for {
 			buffer := make([]byte, relayChunk)
 			n, err := from.Read(buffer)
-			due = g.due(time.Now(), due)
 			select {
-			case chunks <- chunk{buffer[:n], due, err != nil}:
+			case chunks <- chunk{buffer[:n], g.due(time.Now()), err != nil}:
 			case <-over:
 				return
 			case <-r.done:

@@ -15,13 +15,12 @@ import (
 // lan is two members without nodes, n1 and n2, between which sockets are opened.
 func lan(t *testing.T) *Host {
 	t.Helper()
-	h := describeHost(t, Options{Nodes: 2})
-	return h
+	return inNamespaces(t, describeHost(t, Options{Nodes: 2}))
 }
 
 func (h *Host) spaces() *spaces { return h.network.(*spaces) }
 
-// listenIn listens for UDP at a member and returns what it was sent.
+// packetsAt listens for UDP at a member.
 func packetsAt(t *testing.T, h *Host, id NodeID) (net.PacketConn, string) {
 	t.Helper()
 	m := h.spaces().member(id)

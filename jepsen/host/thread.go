@@ -43,25 +43,33 @@ func onThread(f func() error) error {
 // it when this process and its children are gone.
 func newNamespace() (ns netns.NsHandle, err error) {
 	err = onThread(func() error {
-		return away(func() error {
-			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("make a network namespace: %w", err)
-			}
+		return away(func() error { return unix.Unshare(unix.CLONE_NEWNET) }, func() error {
 			ns, err = netns.Get()
 			return err
 		})
 	})
-	return ns, err
+	if err != nil {
+		return netns.None(), fmt.Errorf("make a network namespace: %w", err)
+	}
+	return ns, nil
 }
 
-// away runs f, which may change the namespace of the thread, and goes back.
-// The caller has locked the thread.
-func away(f func() error) error {
+// within runs f in the namespace, on a thread that the caller has locked.
+func within(ns netns.NsHandle, f func() error) error {
+	return away(func() error { return netns.Set(ns) }, f)
+}
+
+// away enters another namespace, runs f there, and comes back. The caller has locked
+// the thread.
+func away(enter, f func() error) error {
 	home, err := netns.Get()
 	if err != nil {
 		return err
 	}
 	defer home.Close()
+	if err := enter(); err != nil {
+		return err
+	}
 	defer func() {
 		if err := netns.Set(home); err != nil {
 			// What runs on this thread next would talk to the wrong network.
@@ -69,16 +77,6 @@ func away(f func() error) error {
 		}
 	}()
 	return f()
-}
-
-// within runs f in the namespace, on a thread that the caller has locked.
-func within(ns netns.NsHandle, f func() error) error {
-	return away(func() error {
-		if err := netns.Set(ns); err != nil {
-			return fmt.Errorf("enter a network namespace: %w", err)
-		}
-		return f()
-	})
 }
 
 // startWithin starts the command in the namespace, or in that of this process if ns

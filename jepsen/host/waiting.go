@@ -64,10 +64,8 @@ type waitingRoom struct {
 // waitingQueue is the packets from one other end, in their order.
 type waitingQueue struct {
 	number uint16
-	// delay and jitter hold for packets that come from now on. They are guarded by
-	// the room's mu, and last by the one goroutine that receives.
+	// delay and jitter hold for packets that come from now on. The room's mu guards them.
 	delay, jitter time.Duration
-	last          time.Time
 	packets       chan waitingPacket
 }
 
@@ -175,7 +173,7 @@ func (r *waitingRoom) isClosed() bool {
 	return r.closed
 }
 
-// admit puts a packet in its queue, to go after the one before it, never earlier.
+// admit puts a packet in its queue.
 func (r *waitingRoom) admit(message []byte, now time.Time) {
 	if len(message) < messageHeaderLen {
 		return
@@ -191,10 +189,6 @@ func (r *waitingRoom) admit(message []byte, now time.Time) {
 	if q.jitter > 0 {
 		due = due.Add(rand.N(2*q.jitter+1) - q.jitter)
 	}
-	if due.Before(q.last) {
-		due = q.last
-	}
-	q.last = due
 	// The kernel holds no more packets than fit.
 	q.packets <- waitingPacket{id, due}
 }
@@ -212,7 +206,8 @@ func packetID(attributes []byte) (id uint32, ok bool) {
 	return 0, false
 }
 
-// release lets the packets of a queue go on when their time has come.
+// release lets the packets of a queue go on when their time has come, and that of all
+// before them.
 func (r *waitingRoom) release(q *waitingQueue) {
 	for packet := range q.packets {
 		time.Sleep(time.Until(packet.due))
