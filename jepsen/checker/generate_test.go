@@ -44,7 +44,6 @@ type simulation struct {
 	seen    map[string]uint64
 	ops     []*history.Operation
 	process int64
-	late    time.Duration
 }
 
 type simNode struct {
