@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,7 +48,26 @@ func TestMain(m *testing.M) {
 	if open := databases[os.Getenv(childVariable)]; open != nil {
 		exit(child(open))
 	}
-	os.Exit(m.Run())
+	os.Exit(run(m))
+}
+
+// buildDir holds the server that the tests build.
+var buildDir string
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tidemark-disk-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	buildDir = dir
+	// The tests of a server mostly wait for its first election.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 func exit(err error) {

@@ -162,6 +162,7 @@ func (m *model) fail() {
 func TestAgainstAModel(t *testing.T) {
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			d, dir := mounted(t, Options{})
 			m := newModel(t, dir)
 			random := rand.New(rand.NewPCG(seed, 0))
@@ -184,6 +185,7 @@ func TestAgainstAModel(t *testing.T) {
 func TestWhatSurvivesIsOldOrNew(t *testing.T) {
 	for seed := range uint64(15) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			d, dir := mounted(t, Options{})
 			m := newModel(t, dir)
 			random := rand.New(rand.NewPCG(seed, 1))

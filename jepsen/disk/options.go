@@ -127,6 +127,10 @@ type Control interface {
 	// Stall holds operations up for d before they are done, or until healed if d is 0.
 	// One whose process is killed meanwhile fails with EINTR, without effect.
 	Stall(rule Rule, d time.Duration) (*Injection, error)
+	// Lie answers syncs as done that keep nothing, as a disk does whose cache does not
+	// survive and which does not say so. No database survives that: it is a planted
+	// bug, or the fault of a minority. O_SYNC still keeps.
+	Lie(rule Rule) (*Injection, error)
 	// Fill leaves that many bytes free, until Heal.
 	Fill(free int64)
 	// FlipBit changes one bit of one file that matches the pattern (see Rule.Path), at

@@ -19,7 +19,7 @@ import (
 type Injection struct {
 	rules *rules
 	rule  Rule
-	// errno is what operations fail with, or 0 to stall them for delay.
+	// errno is what operations fail with, or 0 to stall them for delay. It may be lie.
 	errno syscall.Errno
 	delay time.Duration
 
@@ -38,6 +38,9 @@ func (i *Injection) Hits() int {
 
 // Heal ends the rule. What it held up goes on.
 func (i *Injection) Heal() { i.rules.remove(i) }
+
+// lie is no error of the system: a sync is answered as done, and is not.
+const lie syscall.Errno = 1 << 30
 
 // rules are the injections in force, oldest first. Of several that hit an operation,
 // all stalls take effect until one fails it.
@@ -205,6 +208,14 @@ func (d *Disk) Fail(rule Rule, errno syscall.Errno) (*Injection, error) {
 		return nil, fmt.Errorf("rule: no error to fail with")
 	}
 	return d.rules.add(&Injection{rule: rule, errno: errno})
+}
+
+// Lie answers syncs as done that keep nothing.
+func (d *Disk) Lie(rule Rule) (*Injection, error) {
+	if rule.Ops &= OpsSync; rule.Ops == 0 {
+		rule.Ops = OpsSync
+	}
+	return d.rules.add(&Injection{rule: rule, errno: lie})
 }
 
 // Stall holds operations up for delay before they are done, or until healed if it is 0.

@@ -110,6 +110,17 @@ func TestASyncThatFailsKeepsNothing(t *testing.T) {
 	want(t, path, "old")
 }
 
+func TestASyncThatLiesKeepsNothing(t *testing.T) {
+	d, dir := mounted(t, Options{})
+	path := filepath.Join(dir, "f")
+	write(t, path, "old", "file", "dir")
+	_, err := d.Lie(Rule{})
+	must(t, err)
+	must(t, appendTo(path, true))
+	lose(t, d)
+	want(t, path, "old")
+}
+
 func TestSkipCountAndProbability(t *testing.T) {
 	d, dir := mounted(t, Options{Seed: 3})
 	path := filepath.Join(dir, "f")
