@@ -167,6 +167,19 @@ func (n *Node) membershipApplied(c raft.Configuration) {
 	n.leader.kick()
 }
 
+// forgetStrangers forgets who is no member when the node starts: a crash may have
+// come between a removal and membershipApplied.
+func (n *Node) forgetStrangers() error {
+	c := n.members.applied
+	if len(c.Servers) == 0 {
+		return nil // which members there are is not known yet
+	}
+	return n.registry.Keep(func(id string) bool {
+		_, member := findServer(c, id)
+		return member
+	})
+}
+
 // membershipMissed forgets the data directories of all members, since one of them
 // may have left and come back with another: only the log tells of that, and a
 // snapshot takes the log's place. It runs before the snapshot is the state, so that

@@ -456,3 +456,28 @@ func TestMembersAreLearnedFromThoseThatAreAhead(t *testing.T) {
 		t.Fatalf("gone, new, n1: %v, %v, %v; want false, true, true", v.contains("gone"), v.contains("new"), v.contains("n1"))
 	}
 }
+
+// A removal is complete after a crash between its two halves: the state machine
+// holds it, and the registry still knows the member.
+func TestCrashedRemovalIsCompletedAtStart(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	c.fill("a", 10)
+	c.agree()
+	followers := c.followers(c.leader())
+	node, other := followers[0], followers[1]
+	eventually(t, "the two have met", func() bool {
+		_, ok := node.registry.Known(other.id)
+		return ok
+	})
+	if err := node.registry.Remember("gone", "its old directory"); err != nil {
+		t.Fatal(err)
+	}
+	c.stop(node.id)
+	c.restart(node.id)
+	if _, known := node.registry.Known("gone"); known {
+		t.Error("it knows a node that is no member")
+	}
+	if _, known := node.registry.Known(other.id); !known {
+		t.Error("it forgot a member")
+	}
+}

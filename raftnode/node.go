@@ -138,8 +138,10 @@ func (n *Node) openStores() error {
 	if n.registry, err = peer.OpenRegistry(filepath.Join(n.dir.path, registryFile)); err != nil {
 		return err
 	}
-	n.members, err = newMemberView(n.machine.Applied())
-	return err
+	if n.members, err = newMemberView(n.machine.Applied()); err != nil {
+		return err
+	}
+	return n.forgetStrangers()
 }
 
 // openLog opens the log store, which never deletes from the front of the log what

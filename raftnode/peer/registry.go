@@ -138,6 +138,18 @@ func (r *FileRegistry) Forget(id string) error {
 	return r.replace(next)
 }
 
+// Keep drops, durably, all ids but those that keep says.
+func (r *FileRegistry) Keep(keep func(id string) bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := maps.Clone(r.peers)
+	maps.DeleteFunc(next, func(id, _ string) bool { return !keep(id) })
+	if len(next) == len(r.peers) {
+		return r.fail
+	}
+	return r.replace(next)
+}
+
 // replace writes next to a new file, syncs it and renames it over the old one, so
 // that a crash leaves the old content or the new.
 func (r *FileRegistry) replace(next map[string]string) error {
