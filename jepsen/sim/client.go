@@ -1,0 +1,409 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"tidemark"
+	"tidemark/fsm"
+	"tidemark/jepsen/history"
+)
+
+const (
+	// callTimeout bounds one attempt, as the SDK does.
+	callTimeout = 5 * time.Second
+	// retryFor is how long a client tries to get an append through.
+	retryFor = 12 * time.Second
+	// clientTransit is how long a call takes to a node, and back, at most.
+	clientTransit = 3 * time.Millisecond
+	// pageLimit is how many messages a read asks for.
+	pageLimit = 40
+)
+
+var errDown = fmt.Errorf("%w: node is down", tidemark.ErrStopping)
+
+// client is one logical thread: what the SDK and package rpc do between a caller
+// and the floors, with the network between them.
+type client struct {
+	cluster *Cluster
+	pool    *pool
+	process *history.Process
+	name    string
+	rng     *rand.Rand
+	// session is the position up to which the client has seen.
+	session uint64
+	sent    int
+}
+
+// pool is what all clients know.
+type pool struct {
+	timelines []tidemark.TimelineID
+
+	mu sync.Mutex
+	// drafts are some that were sent, to be sent again by others.
+	drafts []tidemark.Draft
+	// last are SeqIDs that were seen.
+	last map[tidemark.TimelineID]tidemark.SeqID
+}
+
+// timeline picks a hot one most of the time.
+func (p *pool) timeline(rng *rand.Rand) tidemark.TimelineID {
+	if rng.IntN(3) > 0 {
+		return p.timelines[rng.IntN(min(2, len(p.timelines)))]
+	}
+	return p.timelines[rng.IntN(len(p.timelines))]
+}
+
+func (p *pool) saw(timeline tidemark.TimelineID, seq tidemark.SeqID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last[timeline] = max(p.last[timeline], seq)
+}
+
+func (p *pool) lastOf(timeline tidemark.TimelineID) tidemark.SeqID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last[timeline]
+}
+
+// work calls until stop is closed.
+func (c *client) work(stop <-chan struct{}) {
+	for sleepUnless(stop, time.Duration(c.rng.Int64N(int64(200*time.Millisecond)))) {
+		switch k := c.rng.IntN(20); {
+		case k < 9:
+			c.append()
+		case k < 11:
+			c.appendBatch()
+		case k < 13:
+			c.ack()
+		default:
+			c.read()
+		}
+	}
+}
+
+// transit is the way to a node or back.
+func (c *client) transit() { time.Sleep(time.Duration(c.rng.Int64N(int64(clientTransit)))) }
+
+// anyNode is where the client is connected now.
+func (c *client) anyNode() *Node { return c.cluster.Nodes[c.rng.IntN(len(c.cluster.Nodes))] }
+
+// visit has a node do something. What a node had not answered when it died has an
+// unknown outcome.
+func (c *client) visit(n *Node, do func(context.Context, *process) error) error {
+	c.transit()
+	p := n.running()
+	if p == nil {
+		return errDown
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, callTimeout)
+	defer cancel()
+	err := do(ctx, p)
+	if p.isDead() {
+		return fmt.Errorf("%w: node ended", tidemark.ErrOutcomeUnknown)
+	}
+	c.transit()
+	return err
+}
+
+// propose is what package rpc does with a write: on a follower it goes to the leader.
+func (p *process) propose(ctx context.Context, command []byte) (tidemark.Proposal, error) {
+	if p.raft.IsLeader() {
+		return p.raft.Propose(ctx, command)
+	}
+	network := p.node.cluster.Network
+	leader, ok := p.raft.Leader()
+	if !ok || leader.ID == p.node.ID || network.IsCut(p.node.ID, leader.ID) {
+		return tidemark.Proposal{}, tidemark.ErrNoLeader
+	}
+	q := p.node.cluster.node(leader.ID).running()
+	if q == nil {
+		return tidemark.Proposal{}, tidemark.ErrNoLeader
+	}
+	proposal, err := q.raft.Propose(ctx, command)
+	if q.isDead() || network.IsCut(leader.ID, p.node.ID) {
+		return tidemark.Proposal{}, fmt.Errorf("%w: the leader's answer was lost", tidemark.ErrOutcomeUnknown)
+	}
+	return proposal, err
+}
+
+// attempt proposes until there is an answer, through other nodes each time.
+// unknown says that an attempt before the last one may have taken effect too.
+func (c *client) attempt(command func(attempt int) []byte) (proposal tidemark.Proposal, unknown bool, err error) {
+	begun := time.Now()
+	for attempt := 0; ; attempt++ {
+		err = c.visit(c.anyNode(), func(ctx context.Context, p *process) (err error) {
+			proposal, err = p.propose(ctx, command(attempt))
+			return err
+		})
+		if err == nil || time.Since(begun) > retryFor || c.rng.IntN(12) == 0 {
+			return proposal, unknown, err
+		}
+		unknown = unknown || errors.Is(err, tidemark.ErrOutcomeUnknown)
+		time.Sleep(time.Duration(c.rng.Int64N(int64(500 * time.Millisecond))))
+	}
+}
+
+// draft is a new message.
+func (c *client) draft() tidemark.Draft {
+	c.sent++
+	size := c.rng.IntN(200)
+	if c.rng.IntN(20) == 0 {
+		size = 8 << 10
+	}
+	payload := make([]byte, size)
+	for i := range payload {
+		payload[i] = byte(c.rng.Uint32())
+	}
+	return tidemark.Draft{
+		Timeline: c.pool.timeline(c.rng), ID: tidemark.MessageID(fmt.Sprintf("%s-%d", c.name, c.sent)),
+		Sender: c.name, Payload: payload, ClientTime: tidemark.NoTime,
+	}
+}
+
+// pick is a new message, or one that somebody has sent before.
+func (c *client) pick() tidemark.Draft {
+	c.pool.mu.Lock()
+	n := len(c.pool.drafts)
+	c.pool.mu.Unlock()
+	if n > 0 && c.rng.IntN(8) == 0 {
+		c.pool.mu.Lock()
+		d := c.pool.drafts[c.rng.IntN(n)]
+		c.pool.mu.Unlock()
+		if c.rng.IntN(10) == 0 { // other content under the same id
+			d.Type = "other"
+		}
+		return d
+	}
+	d := c.draft()
+	c.pool.mu.Lock()
+	defer c.pool.mu.Unlock()
+	if len(c.pool.drafts) < 256 {
+		c.pool.drafts = append(c.pool.drafts, d)
+	} else {
+		c.pool.drafts[c.rng.IntN(len(c.pool.drafts))] = d
+	}
+	return d
+}
+
+func itemOf(d *tidemark.Draft) history.Item {
+	return history.Item{Timeline: string(d.Timeline), MessageID: string(d.ID), Content: history.ContentOf(d)}
+}
+
+// attemptMark ends the id of a message in a cluster with BugNoDedupe.
+const attemptMark = "~"
+
+// asSent is what an attempt sends. With BugNoDedupe the state machine does not
+// recognize a retry.
+func (c *client) asSent(d tidemark.Draft, attempt int) tidemark.Draft {
+	if c.cluster.options.Bug == BugNoDedupe {
+		d.ID += tidemark.MessageID(fmt.Sprintf("%s%s%d.%d", attemptMark, c.name, c.sent, attempt))
+	}
+	return d
+}
+
+func (c *client) append() {
+	d := c.pick()
+	item := itemOf(&d)
+	var expected *tidemark.SeqID
+	if c.rng.IntN(12) == 0 {
+		expected = new(tidemark.SeqID)
+		*expected = c.pool.lastOf(d.Timeline)
+		item.Expected = (*uint64)(expected)
+	}
+	op := c.process.Begin(history.Operation{Kind: history.KindAppend, Via: history.ViaUnary, Timeline: string(d.Timeline), Items: []history.Item{item}})
+	proposal, unknown, err := c.attempt(func(attempt int) []byte {
+		return fsm.Append{Draft: c.asSent(d, attempt), Expected: expected}.Encode()
+	})
+	if err == nil {
+		result := proposal.Result.(fsm.AppendResult)
+		c.took(&op.Items[0], &result, proposal.Position)
+		err = result.Err
+	}
+	op.Outcome, op.Error = outcomeOf(err, unknown)
+	op.Items[0].Outcome, op.Items[0].Error = op.Outcome, op.Error
+	c.process.End(op)
+}
+
+// took fills in the answer to an item.
+func (c *client) took(item *history.Item, result *fsm.AppendResult, position tidemark.Position) {
+	if result.Err != nil {
+		return
+	}
+	item.SeqID, item.Duplicate, item.Digest = uint64(result.SeqID), result.Duplicate, result.Digest.String()
+	item.ServerTime, item.Position = int64(result.ServerTime), uint64(position)
+	c.session = max(c.session, uint64(position))
+	c.pool.saw(tidemark.TimelineID(item.Timeline), result.SeqID)
+}
+
+func (c *client) appendBatch() {
+	var drafts []tidemark.Draft
+	op := history.Operation{Kind: history.KindBatch, Via: history.ViaAtomic}
+	for range 2 + c.rng.IntN(4) {
+		d := c.pick()
+		drafts = append(drafts, d)
+		op.Items = append(op.Items, itemOf(&d))
+	}
+	begun := c.process.Begin(op)
+	proposal, unknown, err := c.attempt(func(attempt int) []byte {
+		var batch fsm.AppendBatch
+		for _, d := range drafts {
+			batch.Items = append(batch.Items, fsm.Append{Draft: c.asSent(d, attempt)})
+		}
+		return batch.Encode()
+	})
+	if err == nil {
+		result := proposal.Result.(fsm.AppendBatchResult)
+		for i := range result.Results {
+			if err = result.Err; err == nil {
+				c.took(&begun.Items[i], &result.Results[i], proposal.Position)
+			}
+		}
+	}
+	begun.Outcome, begun.Error = outcomeOf(err, unknown)
+	for i := range begun.Items {
+		begun.Items[i].Outcome, begun.Items[i].Error = begun.Outcome, begun.Error
+	}
+	c.process.End(begun)
+}
+
+func (c *client) ack() {
+	timeline := c.pool.timeline(c.rng)
+	last := c.pool.lastOf(timeline)
+	if last == 0 {
+		return
+	}
+	reader := tidemark.ReaderID(fmt.Sprintf("reader%d", c.rng.IntN(3)))
+	mark := tidemark.SeqID(1 + c.rng.Uint64N(uint64(last)))
+	item := fsm.AckItem{Timeline: timeline, Delivered: &mark}
+	asked := history.CursorSeen{Timeline: string(timeline), Reader: string(reader), Delivered: uint64(mark)}
+	if c.rng.IntN(2) == 0 {
+		item.Read = &mark
+		asked.Read = uint64(mark)
+	}
+	op := c.process.Begin(history.Operation{Kind: history.KindAck, Reader: string(reader), Timeline: string(timeline), Acks: []history.CursorSeen{asked}})
+	command := fsm.Ack{Reader: reader, Items: []fsm.AckItem{item}}.Encode()
+	proposal, unknown, err := c.attempt(func(int) []byte { return command })
+	if err == nil {
+		result := proposal.Result.(fsm.AckResult)
+		if err = result.Err; err == nil {
+			op.Cursors, op.Position = cursorsSeen(result.Cursors), uint64(proposal.Position)
+			c.session = max(c.session, op.Position)
+		}
+	}
+	op.Outcome, op.Error = outcomeOf(err, unknown)
+	c.process.End(op)
+}
+
+func cursorsSeen(cursors []tidemark.Cursor) []history.CursorSeen {
+	var seen []history.CursorSeen
+	for _, cursor := range cursors {
+		seen = append(seen, history.CursorSeen{
+			Timeline: string(cursor.Timeline), Reader: string(cursor.Reader), Delivered: uint64(cursor.Delivered), Read: uint64(cursor.Read),
+		})
+	}
+	return seen
+}
+
+// outcomeOf says what a write's error leaves the client with.
+func outcomeOf(err error, unknown bool) (history.Outcome, string) {
+	switch {
+	case err == nil:
+		return history.OK, ""
+	case unknown || errors.Is(err, tidemark.ErrOutcomeUnknown):
+		return history.Unknown, err.Error()
+	case errors.Is(err, tidemark.ErrMessageIDConflict):
+		return history.Fail, history.MessageIDConflict
+	case errors.Is(err, tidemark.ErrSequenceConflict):
+		return history.Fail, history.SequenceConflict
+	}
+	return history.Fail, err.Error()
+}
+
+func (c *client) read() {
+	node := c.anyNode()
+	timeline := c.pool.timeline(c.rng)
+	r := tidemark.Range{Timeline: timeline, Start: tidemark.StartSeq, Seq: 1, Limit: pageLimit, MaxBytes: 1 << 20}
+	op := history.Operation{Kind: history.KindRead, Node: node.ID, Timeline: string(timeline), Start: history.FromSeq, Direction: history.Forward, Limit: pageLimit}
+	if last := c.pool.lastOf(timeline); c.rng.IntN(2) == 0 && last > 0 {
+		r.Seq = tidemark.SeqID(1 + c.rng.Uint64N(uint64(last)))
+		op.From = uint64(r.Seq)
+	} else {
+		r.Start, r.Direction = tidemark.StartNewest, tidemark.Backward
+		op.Start, op.Direction = history.Newest, history.Backward
+	}
+	switch c.rng.IntN(4) {
+	case 0:
+		op.Level, op.SessionAt = history.Session, c.session
+	case 1:
+		op.Level = history.Local
+		if c.rng.IntN(2) == 0 {
+			op.MaxStaleness = 5 * time.Second
+		}
+	default:
+		op.Level = history.Linearizable
+	}
+	begun := c.process.Begin(op)
+	var page tidemark.Page
+	err := c.visit(node, func(ctx context.Context, p *process) (err error) {
+		if begun.Staleness, err = p.await(ctx, begun); err == nil {
+			page, err = p.store.Read(r)
+		}
+		return err
+	})
+	begun.Outcome, begun.Error = history.OK, ""
+	switch {
+	case errors.Is(err, tidemark.ErrTimelineNotFound):
+		begun.Outcome, begun.Error = history.Fail, history.TimelineNotFound
+	case err != nil:
+		begun.Outcome, begun.Error = history.Fail, err.Error()
+	default:
+		showPage(begun, &page)
+		c.session = max(c.session, page.Applied)
+		c.pool.saw(timeline, page.Head.Last)
+	}
+	c.process.End(begun)
+}
+
+// await is what package rpc does before a read at a level.
+func (p *process) await(ctx context.Context, op *history.Operation) (time.Duration, error) {
+	switch op.Level {
+	case history.Local:
+		age := p.raft.Staleness()
+		if op.MaxStaleness > 0 && age > op.MaxStaleness {
+			return 0, tidemark.ErrStale
+		}
+		return age, nil
+	case history.Session:
+		return 0, p.raft.WaitApplied(ctx, op.SessionAt)
+	}
+	if p.node.cluster.options.Bug == BugNoReadIndex {
+		return 0, nil
+	}
+	index, err := p.raft.ReadIndex(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return 0, p.raft.WaitApplied(ctx, index)
+}
+
+// showPage records what a page shows.
+func showPage(op *history.Operation, page *tidemark.Page) {
+	op.More = page.More
+	op.FirstSeqID, op.HeadLast, op.HeadDigest = uint64(page.Head.First), uint64(page.Head.Last), page.Head.Digest.String()
+	op.PreviousDigest = page.PreviousDigest.String()
+	op.BadDigest = history.FirstBadDigest(page.PreviousDigest, page.Messages)
+	op.AppliedIndex, op.Position = page.Applied, page.Applied
+	for i := range page.Messages {
+		m := &page.Messages[i]
+		id, _, _ := strings.Cut(string(m.ID), attemptMark)
+		op.Messages = append(op.Messages, history.Seen{
+			SeqID: uint64(m.SeqID), MessageID: id, Content: history.ContentOf(&m.Draft), Digest: m.Digest.String(), ServerTime: int64(m.ServerTime),
+		})
+	}
+}
