@@ -12,6 +12,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // The ports of every node; in its namespace they are its own.
@@ -205,11 +206,25 @@ func (s *spaces) observe(ctx context.Context, address string) (net.Conn, error) 
 
 // dialFrom connects from where any member is.
 func (s *spaces) dialFrom(ctx context.Context, id NodeID, network, address string) (net.Conn, error) {
-	m := s.member(id)
-	if m == nil {
-		return nil, net.ErrClosed
+	ns, err := s.hold(id)
+	if err != nil {
+		return nil, err
 	}
-	return dialWithin(ctx, m.ns, network, address)
+	defer ns.Close()
+	return dialWithin(ctx, ns, network, address)
+}
+
+// hold returns a handle of a member's namespace that stays open if the network is
+// closed meanwhile.
+func (s *spaces) hold(id NodeID) (netns.NsHandle, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.members[id]
+	if m == nil {
+		return netns.None(), net.ErrClosed
+	}
+	fd, err := unix.FcntlInt(uintptr(m.ns), unix.F_DUPFD_CLOEXEC, 0)
+	return netns.NsHandle(fd), err
 }
 
 func (s *spaces) arrive(to NodeID, faults map[NodeID]link) error {
