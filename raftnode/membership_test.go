@@ -481,3 +481,17 @@ func TestCrashedRemovalIsCompletedAtStart(t *testing.T) {
 		t.Error("it forgot a member")
 	}
 }
+
+// A stranger can claim at every dial that this node's data is another's.
+func TestClaimsOfOthersAreLoggedSometimes(t *testing.T) {
+	var s sometimes
+	start, told := time.Unix(1_700_000_000, 0), 0
+	for at := start; at.Before(start.Add(25 * time.Second)); at = at.Add(10 * time.Millisecond) {
+		if s.due(at) {
+			told++
+		}
+	}
+	if told != 3 {
+		t.Errorf("told %d times in 25 s, want 3", told)
+	}
+}

@@ -54,6 +54,8 @@ type Node struct {
 	clients   *peer.Clients
 	server    *grpc.Server
 	members   *memberView
+	// replacedTold bounds what the claims of others write to the log.
+	replacedTold sometimes
 
 	raft     *raft.Raft
 	proposer *proposer

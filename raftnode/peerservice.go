@@ -3,6 +3,8 @@ package raftnode
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -99,16 +101,32 @@ func (n *Node) refused(r peer.Refusal) {
 	switch {
 	case r.Inbound:
 		// Anybody can claim that. If it is true, this node's own connections are refused too.
-		n.logger.Warn("refused by a node that dialed this one", "error", err)
+		if n.replacedTold.due(time.Now()) {
+			n.logger.Warn("refused by a node that dialed this one", "error", err)
+		}
 	case n.machine.Applied().Index > 0:
 		// A leader has sent entries to this very directory, so the cluster knows it.
 		// The peer missed that this node left and came back; it learns of it from the log.
-		n.logger.Warn("a peer has not heard yet that this node joined with a new data directory; "+
-			"if it never does, remove this node and let it join again while that peer is up", "peer", r.Peer, "detail", r.Detail)
+		if n.replacedTold.due(time.Now()) {
+			n.logger.Warn("a peer has not heard yet that this node joined with a new data directory; "+
+				"if it never does, remove this node and let it join again while that peer is up", "peer", r.Peer, "detail", r.Detail)
+		}
 	default:
 		go n.cfg.Fatal(err) // the caller must not be blocked
 	}
 }
+
+// sometimes says when it is time to log again what others cause: a member redials
+// several times a second, a stranger as often as it likes.
+type sometimes struct{ last atomic.Int64 }
+
+// due reports true at most once in sometimesInterval.
+func (s *sometimes) due(now time.Time) bool {
+	last := s.last.Load()
+	return (last == 0 || now.UnixNano()-last >= int64(sometimesInterval)) && s.last.CompareAndSwap(last, now.UnixNano())
+}
+
+const sometimesInterval = 10 * time.Second
 
 // admitSnapshot refuses an incoming snapshot for which there is no room. A tenth
 // more stays free for the log.
