@@ -63,11 +63,18 @@ func (s *server) joinStep(ctx context.Context, cluster *client.Cluster, f *floor
 	if err != nil {
 		return false, err
 	}
+	own := f.node.Status(ctx)
+	empty := own.AppliedIndex == 0 && own.LastLogIndex == 0
 	for _, member := range status.GetMembers() {
 		if member.GetNodeId() != s.cfg.NodeID {
 			continue
 		}
 		if member.GetRole() == tidemarkv1.MemberRole_MEMBER_ROLE_VOTER {
+			if empty {
+				// A vote comes after catching up, so it was given to another directory.
+				return false, fmt.Errorf("the cluster has a voting member %s with data, and this directory is empty: start with the old directory, "+
+					"or run `tidemark member remove %s` first", s.cfg.NodeID, s.cfg.NodeID)
+			}
 			s.logger.Info("is a voting member")
 			return true, nil
 		}
@@ -77,7 +84,7 @@ func (s *server) joinStep(ctx context.Context, cluster *client.Cluster, f *floor
 		s.logger.Info("was promoted to a voting member")
 		return true, nil
 	}
-	if own := f.node.Status(ctx); own.AppliedIndex > 0 || own.LastLogIndex > 0 {
+	if !empty {
 		return false, errors.New("this node was removed from the cluster; to let it join again, move its data directory aside and start it with an empty one")
 	}
 	_, err = cluster.AddMember(ctx, s.cfg.NodeID, s.cfg.RaftAdvertise)
