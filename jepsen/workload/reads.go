@@ -156,11 +156,25 @@ func (t *Thread) single(ctx context.Context, op history.Operation, get func(cont
 	begun := t.process.Begin(op)
 	message, err := get(ctx, at)
 	begun.Outcome, begun.Error = ReadOutcome(err)
+	begun.Staleness = untold(begun)
 	if err == nil {
 		seen, _ := seenOf(&message)
 		begun.Messages = []history.Seen{seen}
 	}
 	t.end(begun)
+}
+
+// untold is the staleness of an answer that does not tell it: the bound that was asked
+// for, as it is sent, or a negative one, which says nothing.
+func untold(op *history.Operation) time.Duration {
+	switch {
+	case op.Level != history.Local:
+		return 0
+	case op.MaxStaleness == 0:
+		return -1
+	default:
+		return max(op.MaxStaleness.Truncate(time.Millisecond), time.Millisecond)
+	}
 }
 
 // head asks for the head of a timeline, and returns its last SeqID.
@@ -172,6 +186,7 @@ func (t *Thread) head(ctx context.Context, timeline, level string) (last uint64,
 	begun := t.process.Begin(op)
 	head, err := t.door.SDK.Timeline(ctx, tidemark.TimelineID(timeline), at)
 	begun.Outcome, begun.Error = ReadOutcome(err)
+	begun.Staleness = untold(begun)
 	if err == nil {
 		begun.FirstSeqID, begun.HeadLast = uint64(head.First), uint64(head.Last)
 		begun.HeadDigest = head.Digest.String()
