@@ -2,6 +2,7 @@ package tidemark
 
 import (
 	"fmt"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -49,7 +50,7 @@ func validateName(field, name string, limit int) error {
 		return Invalid(field, "must be valid UTF-8")
 	}
 	for i, r := range name {
-		if r < 0x20 || r == 0x7f {
+		if unicode.IsControl(r) {
 			return Invalid(field, "must not contain control characters; byte %d is %#02x", i, r)
 		}
 	}

@@ -31,6 +31,7 @@ func TestNamesAtTheirLimits(t *testing.T) {
 				"":                                "must not be empty",
 				strings.Repeat("x", kind.limit+1): "limit is",
 				"a\x00b":                          "control characters",
+				"a\u009b2J":                       "control characters",
 				"line\nbreak":                     "control characters",
 				"\xff\xfe":                        "UTF-8",
 			}
