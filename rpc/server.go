@@ -123,6 +123,9 @@ func New(o Options) (*Server, error) {
 // each of its messages the names and the encoding that MaxBatchBytes does not count.
 const maxRequestBytes = tidemark.MaxBatchBytes + tidemark.MaxBatchMessages*(tidemark.MaxTimelineIDBytes+256) + 1<<20
 
+// handshakeTimeout bounds the time from connecting to the first frames, TLS included.
+const handshakeTimeout = 10 * time.Second
+
 func (s *Server) serverOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(s.callUnary),
@@ -132,6 +135,8 @@ func (s *Server) serverOptions() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(s.Limits.MaxConnectionCalls),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.Limits.KeepaliveTime, Timeout: s.Limits.KeepaliveTimeout}),
+		// A client begins at once; who connects and is silent holds a file descriptor.
+		grpc.ConnectionTimeout(handshakeTimeout),
 		// Pings on an idle connection are welcome: that is how a client finds out
 		// that the node is gone before it needs it.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: s.Limits.KeepaliveMin, PermitWithoutStream: true}),
