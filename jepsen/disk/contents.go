@@ -30,6 +30,10 @@ type contents struct {
 	// or cut off since. nil is a block of zeros.
 	old      map[int64][]byte
 	oldBytes int
+	// stuck are the blocks of old that a sync does not make durable, because one has
+	// failed since they were written: Linux then takes the pages for clean. Writing
+	// the block again ends that.
+	stuck map[int64]bool
 	// changed says that there were writes since the last sync.
 	changed bool
 }
@@ -38,11 +42,45 @@ func newContents(size int64) contents {
 	return contents{size: size, synced: size, allocated: size}
 }
 
-// sync makes the live contents the durable ones.
+// sync makes the live contents the durable ones, but for blocks that are stuck.
 func (c *contents) sync() {
-	c.synced, c.changed, c.oldBytes = c.size, false, 0
-	clear(c.old)
+	c.synced, c.oldBytes = c.size, 0
+	for block, data := range c.old {
+		if !c.stuck[block] || block*blockSize >= c.synced {
+			delete(c.old, block)
+			delete(c.stuck, block)
+			continue
+		}
+		c.oldBytes += len(data)
+	}
+	c.changed = len(c.old) > 0
 }
+
+// reset makes the live contents the durable ones.
+func (c *contents) reset() {
+	clear(c.stuck)
+	c.sync()
+}
+
+// failSync is a sync that failed: what was written since the last one stays as it is
+// while the power does, and no later sync makes it durable.
+func (c *contents) failSync() {
+	if c.old == nil {
+		c.old = map[int64][]byte{}
+	}
+	for block := blocks(c.synced); block < blocks(c.size); block++ {
+		if _, ok := c.old[block]; !ok {
+			c.old[block] = nil
+		}
+	}
+	c.stuck = map[int64]bool{}
+	for block := range c.old {
+		c.stuck[block] = true
+	}
+}
+
+// blocks is how many blocks hold that many bytes.
+func blocks(size int64) int64 { return (size + blockSize - 1) / blockSize }
 
 // preserve remembers the durable contents of the blocks that hold any of the bytes
 // from start to end, before they change.
@@ -51,6 +89,9 @@ func (c *contents) preserve(file *os.File, start, end int64, limit int) error {
 		c.sync()
 	}
 	c.changed = true
+	for block := start / blockSize; len(c.stuck) > 0 && block < blocks(end); block++ {
+		delete(c.stuck, block)
+	}
 	end = min(end, c.synced)
 	for block := start / blockSize; block*blockSize < end; block++ {
 		if _, ok := c.old[block]; ok {
@@ -151,7 +192,10 @@ func (c *contents) lose(file *os.File, k keeper, loss *Loss) error {
 		}
 	}
 	// Of a file that grew, the blocks past the synced ones held nothing, or zeros.
-	for block := (c.synced + blockSize - 1) / blockSize; block*blockSize < min(size, c.size); block++ {
+	for block := blocks(c.synced); block < blocks(min(size, c.size)); block++ {
+		if _, ok := c.old[block]; ok {
+			continue
+		}
 		if err := c.loseBlock(file, block, nil, end, k, loss); err != nil {
 			return err
 		}
@@ -165,9 +209,8 @@ func (c *contents) lose(file *os.File, k keeper, loss *Loss) error {
 	if err := file.Truncate(size); err != nil {
 		return err
 	}
-	c.size = size
-	c.allocated = size
-	c.sync()
+	c.size, c.allocated = size, size
+	c.reset()
 	return nil
 }
 

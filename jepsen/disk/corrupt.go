@@ -59,7 +59,7 @@ func (d *Disk) Truncate(pattern string, size int64, seed uint64) (Damage, error)
 		}
 		d.space.take(size - c.allocated)
 		c.size, c.allocated = size, size
-		c.sync()
+		c.reset()
 		return Damage{Offset: size}, file.Truncate(size)
 	})
 }
@@ -203,6 +203,6 @@ func rollBack(file *os.File, c *contents, from string) error {
 	}
 	size, err := io.Copy(file, source)
 	c.size, c.allocated = size, max(c.allocated, size)
-	c.sync()
+	c.reset()
 	return err
 }

@@ -223,7 +223,7 @@ func TestDatabasesKeepWhatTheySynced(t *testing.T) {
 			must(t, err)
 			last := 0
 			var all Loss
-			for seed := range uint64(12) {
+			for seed := range uint64(8) {
 				last = max(last, storeUntil(t, name, dir, 10+int(seed)*15))
 				loss, err := d.PowerFailure(seed)
 				must(t, err)

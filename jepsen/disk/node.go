@@ -220,10 +220,21 @@ func (n *node) Fsync(ctx context.Context, f fs.FileHandle, _ uint32) syscall.Err
 	case lie:
 		return 0
 	default:
+		n.failSync()
 		return errno
 	}
 	defer n.leave()
 	return n.sync(f)
+}
+
+func (n *node) failSync() {
+	n.disk.gate.RLock()
+	defer n.disk.gate.RUnlock()
+	if n.ino.isFile() && n.current() {
+		n.ino.mu.Lock()
+		defer n.ino.mu.Unlock()
+		n.ino.contents.failSync()
+	}
 }
 
 func (n *node) sync(f fs.FileHandle) syscall.Errno {

@@ -121,8 +121,9 @@ type Control interface {
 	PowerFailure(seed uint64) (Loss, error)
 	// LoseUnsynced is the power failure after which nothing unsynced survives.
 	LoseUnsynced() (Loss, error)
-	// Fail lets operations fail with errno, without effect. A fsync that fails makes
-	// nothing durable.
+	// Fail lets operations fail with errno, but ENOSYS, without effect. A fsync that
+	// fails makes nothing durable, and what was written before it never becomes so by
+	// a later fsync, but only by being written again, as in Linux.
 	Fail(rule Rule, errno syscall.Errno) (*Injection, error)
 	// Stall holds operations up for d before they are done, or until healed if d is 0.
 	// One whose process is killed meanwhile fails with EINTR, without effect.

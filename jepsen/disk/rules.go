@@ -204,8 +204,9 @@ func matchElements(pattern, name []string) bool {
 
 // Fail lets operations fail with errno, without effect.
 func (d *Disk) Fail(rule Rule, errno syscall.Errno) (*Injection, error) {
-	if errno == 0 {
-		return nil, fmt.Errorf("rule: no error to fail with")
+	if errno == 0 || errno == syscall.ENOSYS {
+		// The kernel never asks again for what it takes to be missing.
+		return nil, fmt.Errorf("rule: cannot fail with %d (%w)", errno, errno)
 	}
 	return d.rules.add(&Injection{rule: rule, errno: errno})
 }

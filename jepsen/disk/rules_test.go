@@ -110,6 +110,42 @@ func TestASyncThatFailsKeepsNothing(t *testing.T) {
 	want(t, path, "old")
 }
 
+// TestASyncAfterOneThatFailedKeepsOnlyWhatIsNew is what a database must know of Linux.
+func TestASyncAfterOneThatFailedKeepsOnlyWhatIsNew(t *testing.T) {
+	d, dir := mounted(t, Options{})
+	path := filepath.Join(dir, "f")
+	old := strings.Repeat("o", 3*blockSize)
+	write(t, path, old, "file", "dir")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	writeAt := func(block int64) {
+		_, err = f.WriteAt([]byte(strings.Repeat("n", blockSize)), block*blockSize)
+		must(t, err)
+	}
+	writeAt(0)
+	writeAt(1)
+	writeAt(3)
+	_, err = d.Fail(Rule{Ops: OpSync, Count: 1}, syscall.EIO)
+	must(t, err)
+	if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("sync: %v", err)
+	}
+	writeAt(1)
+	writeAt(4)
+	must(t, f.Sync())
+	must(t, f.Close())
+	lose(t, d)
+	got, err := os.ReadFile(path)
+	must(t, err)
+	var kinds string
+	for at := 0; at < len(got); at += blockSize {
+		kinds += string(got[at])
+	}
+	if kinds != "ono\x00n" {
+		t.Fatalf("the blocks hold %q", kinds)
+	}
+}
+
 func TestASyncThatLiesKeepsNothing(t *testing.T) {
 	d, dir := mounted(t, Options{})
 	path := filepath.Join(dir, "f")

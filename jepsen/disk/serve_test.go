@@ -123,12 +123,13 @@ func (s *server) lost(ctx context.Context) (int, error) {
 	return lost, nil
 }
 
-// formUnderFailures starts a new server that loses its power at one sync after the
-// other, until it did not come to that many within a moment. It returns how many it
-// came to.
+// formUnderFailures starts a new server that loses its power at a sync, and at a later
+// one, until it did not come to that many within a moment. It returns how often.
 func (s *server) formUnderFailures(d *Disk, seed uint64) int {
 	s.t.Helper()
-	for sync := 1; ; sync++ {
+	for failures := 0; ; failures++ {
+		// The servers of one test are hit at different ones.
+		sync := 1 + int(seed) + 4*failures
 		stall, err := d.Stall(Rule{Ops: OpsSync, Skip: sync - 1}, 0)
 		must(s.t, err)
 		must(s.t, s.node.Start())
@@ -137,15 +138,15 @@ func (s *server) formUnderFailures(d *Disk, seed uint64) int {
 		}
 		if !s.node.Running() {
 			log, _ := os.ReadFile(s.node.LogPath)
-			s.t.Fatalf("the server ended by itself after power failure %d:\n%s", sync-1, log[max(0, len(log)-2000):])
+			s.t.Fatalf("the server ended by itself after power failure %d:\n%s", failures, log[max(0, len(log)-2000):])
 		}
 		hits := stall.Hits()
 		must(s.t, s.node.Kill())
 		stall.Heal()
-		_, err = d.PowerFailure(seed + uint64(sync))
+		_, err = d.PowerFailure(uint64(sync))
 		must(s.t, err)
 		if hits == 0 {
-			return sync - 1
+			return failures
 		}
 	}
 }
@@ -159,7 +160,7 @@ func TestServerKeepsWhatItAcknowledged(t *testing.T) {
 			s := newServer(t, dir, store)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			failures := s.formUnderFailures(d, uint64(seed)*1000)
+			failures := s.formUnderFailures(d, uint64(seed))
 			t.Logf("the power failed %d times before the server was ready", failures)
 			must(t, s.start(ctx))
 			_, err := d.Stall(Rule{Ops: OpsSync, Probability: 0.2}, 2*time.Millisecond)
