@@ -241,6 +241,7 @@ func (n *Network) connect(from *host, boot int, to string) (c net.Conn, retry bo
 	out, in := newPipe(there), newPipe(back)
 	dialed := &conn{network: n, local: from, remote: h, remoteBoot: h.boots, out: out, in: in, readBy: newDeadline(), writeBy: newDeadline()}
 	accepted := &conn{network: n, local: h, remote: from, remoteBoot: from.boots, out: in, in: out, readBy: newDeadline(), writeBy: newDeadline()}
+	out.reset, in.reset = dialed.reset, dialed.reset
 	select {
 	case h.listener.backlog <- accepted:
 	default:

@@ -28,9 +28,10 @@ type pipe struct {
 	queued int
 	last   time.Time
 	// broken ends the connection for reader and writer. gone says that the
-	// reader has closed it.
+	// reader has closed it; a write then leads to a reset, once, some time later.
 	broken error
 	gone   bool
+	reset  func()
 }
 
 // chunk is what one Write sent; a nil one is the end of the stream.
@@ -74,16 +75,33 @@ func (p *pipe) send(data []byte) {
 	p.changed()
 }
 
+// refuse has the other host answer that nobody reads here any more. The answer
+// ends both directions at the same time, as a TCP reset does: gRPC would call again
+// and again, without a pause, while only its writes fail. The caller holds mu.
+func (p *pipe) refuse() {
+	if p.reset != nil && !p.link.isCut() {
+		time.AfterFunc(2*p.link.transit(), p.reset)
+		p.reset = nil
+	}
+}
+
 func (p *pipe) write(b []byte, deadline *deadline) (int, error) {
 	for {
+		passed := deadline.passed()
+		select {
+		case <-passed:
+			return 0, os.ErrDeadlineExceeded
+		default:
+		}
 		p.mu.Lock()
 		switch {
 		case p.broken != nil:
 			p.mu.Unlock()
 			return 0, p.broken
-		case p.gone && !p.link.isCut():
+		case p.gone:
+			p.refuse()
 			p.mu.Unlock()
-			return 0, errReset
+			return len(b), nil
 		case p.queued < window:
 			p.send(append(make([]byte, 0, len(b)), b...))
 			p.mu.Unlock()
@@ -93,7 +111,7 @@ func (p *pipe) write(b []byte, deadline *deadline) (int, error) {
 		p.mu.Unlock()
 		select {
 		case <-wake:
-		case <-deadline.passed():
+		case <-passed:
 			return 0, os.ErrDeadlineExceeded
 		}
 	}
