@@ -50,6 +50,8 @@ type pipeline struct {
 	// node says that it is overloaded, and grows with each answer, so that
 	// everything need not be sent again and again to a node that takes only a part.
 	allowance int
+	// last says why the last stream ended; nil if it ended well.
+	last error
 }
 
 func newPipeline(c *Client) *pipeline {
@@ -170,6 +172,10 @@ func (p *pipeline) announce(pending *Pending) {
 // abandon ends an append whose caller gives up.
 func (p *pipeline) abandon(pending *Pending, cause error) {
 	p.mu.Lock()
+	if p.last != nil {
+		// Not wrapped: it is not about this append, which may have been sent before.
+		cause = fmt.Errorf("%w; last attempt: %v", cause, p.last)
+	}
 	settled := p.settle(pending, pending.givenUp(cause))
 	if settled && p.closing && p.head == nil {
 		p.signal()
@@ -217,6 +223,7 @@ func (p *pipeline) run() {
 	for p.awaitWork() {
 		node := p.choose()
 		s, f := p.attempt(node)
+		p.remember(f)
 		if s.answered > 0 {
 			wait.reset()
 			p.c.nodes.succeeded(node)
@@ -236,6 +243,16 @@ func (p *pipeline) run() {
 			p.slowDown(s)
 		}
 		p.c.sleep(context.Background(), wait.next(f.retryAfter))
+	}
+}
+
+// remember keeps why a stream ended, for those who give up.
+func (p *pipeline) remember(f *failure) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = nil
+	if f != nil {
+		p.last = f.err
 	}
 }
 

@@ -158,7 +158,7 @@ func TestRunTellsErrors(t *testing.T) {
 		{[]string{"status", "--endpoints", ""}, exit.Usage, "--endpoints must"},
 		{[]string{"completion", "nonsense"}, exit.Usage, "nonsense"},
 		{[]string{"help", "nonsense"}, exit.Usage, "nonsense"},
-		{[]string{"append", "conv/1", "x", "--endpoints", "127.0.0.1:1", "--timeout", "100ms"}, exit.Failed, "tidemark:"},
+		{[]string{"append", "conv/1", "x", "--endpoints", "127.0.0.1:1", "--timeout", "1s"}, exit.Failed, "last attempt: 127.0.0.1:1: not connected"},
 	} {
 		var out, errs bytes.Buffer
 		status := Run(context.Background(), test.args, Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, "test")
