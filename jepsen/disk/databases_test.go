@@ -214,6 +214,7 @@ func (w *walDB) close() error { return w.log.Close() }
 // TestDatabasesKeepWhatTheySynced kills each of them again and again, and takes what
 // it had not synced.
 func TestDatabasesKeepWhatTheySynced(t *testing.T) {
+	t.Parallel()
 	for _, name := range sortedKeys(databases) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -242,6 +243,7 @@ func TestDatabasesKeepWhatTheySynced(t *testing.T) {
 
 // TestDatabasesThatDoNotSyncAreFoundOut proves that the disk finds what it is for.
 func TestDatabasesThatDoNotSyncAreFoundOut(t *testing.T) {
+	t.Parallel()
 	for _, name := range sortedKeys(databases) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -160,6 +160,7 @@ func (m *model) fail() {
 
 // TestAgainstAModel does random operations and power failures.
 func TestAgainstAModel(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -183,6 +184,7 @@ func TestAgainstAModel(t *testing.T) {
 // sector is then as it was synced, as it was last, or zeros past what was synced;
 // and the names of each directory are those after one of its operations.
 func TestWhatSurvivesIsOldOrNew(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(15) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
