@@ -55,6 +55,8 @@ type Result struct {
 	// Failures are what no history shows: nodes that did not start or catch up, or
 	// ended themselves, and stores that are damaged.
 	Failures []error
+	// ReadBack says that all nodes held the same in the end and were read back.
+	ReadBack bool
 	// SelfEnded counts the processes that ended themselves for a reason that is in order.
 	SelfEnded int
 	// Virtual is how long it took, in virtual time.
@@ -90,10 +92,10 @@ func Run(o Options, dir string) *Result {
 		}
 	}
 	r.work()
-	if r.settle() {
+	result := &Result{ReadBack: r.settle()}
+	if result.ReadBack {
 		r.readBack()
 	}
-	result := &Result{}
 	for _, node := range cluster.Nodes {
 		result.Starts += node.starts
 		if p := node.running(); p != nil {
