@@ -94,9 +94,11 @@ func (n *node) closeDisk() error {
 const pollInterval = 20 * time.Millisecond
 
 func (n *node) WaitReady(ctx context.Context) error {
-	p := n.running()
+	n.mu.Lock()
+	p := n.process
+	n.mu.Unlock()
 	if p == nil {
-		return fmt.Errorf("node %s does not run", n.id)
+		return fmt.Errorf("node %s was not started", n.id)
 	}
 	for {
 		last := n.ready(ctx)

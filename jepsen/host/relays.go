@@ -11,8 +11,6 @@ import (
 	"sync"
 
 	"github.com/vishvananda/netns"
-
-	"tidemark/internal/localcluster"
 )
 
 // relays is a network on loopback: others are told the address of a relay in front
@@ -30,6 +28,7 @@ type relays struct {
 // relayed is what stands in front of one node.
 type relayed struct {
 	client, raft *relay
+	ports        ports
 }
 
 func newRelays() (*relays, error) {
@@ -46,14 +45,17 @@ func (r *relays) supports(feature Feature) bool {
 	return slices.Contains([]Feature{FeatureCut, FeatureDelay}, feature)
 }
 
-func (r *relays) join(id NodeID) (addresses, error) {
-	// Described, never started: only its addresses are used.
-	c, err := localcluster.New("", "", 1, 0)
+func (r *relays) join(id NodeID) (_ addresses, err error) {
+	at, err := claimPorts()
 	if err != nil {
 		return addresses{}, err
 	}
-	at := c.Nodes[0]
-	client, err := newRelay(at.Listen, func(conn *net.TCPConn) (pair, bool) {
+	defer func() {
+		if err != nil {
+			at.release()
+		}
+	}()
+	client, err := newRelay(at.client, func(conn *net.TCPConn) (pair, bool) {
 		from, ok := r.owner(conn)
 		if !ok {
 			// Whoever asks from outside of the cluster is a client.
@@ -64,7 +66,7 @@ func (r *relays) join(id NodeID) (addresses, error) {
 	if err != nil {
 		return addresses{}, err
 	}
-	raft, err := newRelay(at.RaftListen, func(conn *net.TCPConn) (pair, bool) {
+	raft, err := newRelay(at.raft, func(conn *net.TCPConn) (pair, bool) {
 		from, ok := r.owner(conn)
 		return pair{from, id}, ok
 	}, r.gate)
@@ -73,11 +75,11 @@ func (r *relays) join(id NodeID) (addresses, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.members[id] = &relayed{client: client, raft: raft}
+	r.members[id] = &relayed{client: client, raft: raft, ports: at}
 	return addresses{
-		listen: at.Listen, advertise: client.address(),
-		raftListen: at.RaftListen, raftAdvertise: raft.address(),
-		http: at.HTTPListen,
+		listen: at.client, advertise: client.address(),
+		raftListen: at.raft, raftAdvertise: raft.address(),
+		http: at.http,
 	}, nil
 }
 
@@ -179,4 +181,7 @@ func (r *relays) close() error {
 	return errors.Join(errs...)
 }
 
-func (m *relayed) close() error { return errors.Join(m.client.close(), m.raft.close()) }
+func (m *relayed) close() error {
+	m.ports.release()
+	return errors.Join(m.client.close(), m.raft.close())
+}
