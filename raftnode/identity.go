@@ -51,9 +51,10 @@ type Directory struct {
 
 // Claim locks a data directory for a node, and makes it if there is none. Call it
 // before opening anything in the directory: nothing is touched when it fails. The
-// error wraps tidemark.ErrForeignData if the directory is another node's or holds
-// another kind of log store, tidemark.ErrNewerFormat if a newer version made it,
-// and tidemark.ErrCorrupt if it holds data but does not say whose.
+// error wraps tidemark.ErrForeignData if the directory is another node's,
+// logstore.ErrOtherKind if it holds another kind of log store,
+// tidemark.ErrNewerFormat if a newer version made it, and tidemark.ErrCorrupt if it
+// holds data but does not say whose.
 func Claim(path, nodeID string, kind logstore.Kind) (*Directory, error) {
 	return claim(path, nodeID, kind, true)
 }
@@ -121,7 +122,7 @@ func (d *Directory) identify(nodeID string, kind logstore.Kind, create bool) err
 		return fmt.Errorf("%w: %s belongs to node %s, and this is node %s", tidemark.ErrForeignData, d.path, id.NodeID, nodeID)
 	case id.LogStore != kind:
 		return fmt.Errorf("%w: %s keeps its log in %s, and %s was asked for; "+
-			"to change it, remove the node and let it join again with an empty data directory", tidemark.ErrForeignData, d.path, id.LogStore, kind)
+			"to change it, remove the node and let it join again with an empty data directory", logstore.ErrOtherKind, d.path, id.LogStore, kind)
 	}
 	d.id = id
 	return nil

@@ -45,7 +45,7 @@ func TestClaimRefusesAndTouchesNothing(t *testing.T) {
 		want error
 	}{
 		"another node":  {text: `{"format":1,"node_id":"n2","incarnation":"i","log_store":"wal"}`, want: tidemark.ErrForeignData},
-		"another store": {text: `{"format":1,"node_id":"n1","incarnation":"i","log_store":"boltdb"}`, want: tidemark.ErrForeignData},
+		"another store": {text: `{"format":1,"node_id":"n1","incarnation":"i","log_store":"boltdb"}`, want: logstore.ErrOtherKind},
 		"newer":         {text: `{"format":2,"what":"ever"}`, want: tidemark.ErrNewerFormat},
 		"damaged":       {text: `{"format":1,"nod`, want: tidemark.ErrCorrupt},
 		"incomplete":    {text: `{"format":1,"node_id":"n1","log_store":"wal"}`, want: tidemark.ErrCorrupt},
@@ -106,7 +106,7 @@ func TestOpenRefusesAnotherNodesDirectory(t *testing.T) {
 	}
 	cfg = c.config(node)
 	cfg.LogStore, cfg.RaftListen = logstore.BoltDB, "127.0.0.1:0"
-	if _, err := Open(cfg); !errors.Is(err, tidemark.ErrForeignData) {
+	if _, err := Open(cfg); !errors.Is(err, logstore.ErrOtherKind) {
 		t.Fatal(err)
 	}
 	c.restart("n1")

@@ -84,7 +84,8 @@ type Node struct {
 
 // Open starts a node. Before it listens or votes it checks that the log and the
 // state machine fit together. The error wraps tidemark.ErrForeignData,
-// ErrNewerFormat, ErrCorrupt or ErrInvalid where one of them says it.
+// logstore.ErrOtherKind, tidemark.ErrNewerFormat, ErrCorrupt or ErrInvalid where
+// one of them says it.
 func Open(cfg Config) (node *Node, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
