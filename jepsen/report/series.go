@@ -102,7 +102,12 @@ func latency(h *history.History, until time.Duration) over {
 		}
 	}
 	c := chart{until: until, faults: h.Faults, log: true, low: 1, high: 10_000,
-		label: func(v float64) string { return fmt.Sprintf("%g ms", v) }}
+		label: func(v float64) string {
+			if v >= 1000 {
+				return fmt.Sprintf("%g s", v/1000)
+			}
+			return fmt.Sprintf("%g ms", v)
+		}}
 	c.lines = []line{
 		quantiles("reads, median", "c2", reads, width, 0.5),
 		quantiles("appends, 99 of 100 below", "c4", appends, width, 0.99),

@@ -86,39 +86,73 @@ func (r *run) newDisk(id host.NodeID, dir string) (host.Disk, error) {
 
 // connect opens the doors: one to each node, and some that lead anywhere.
 func (r *run) connect() error {
-	var err error
-	if r.operator, err = r.newClient(r.host.Endpoints()); err != nil {
+	if err := r.connectFree(); err != nil {
 		return err
 	}
-	for _, n := range r.host.Nodes() {
-		sdk, err := r.newClient([]string{n.Endpoint()}, client.WithoutDiscovery())
-		if err != nil {
-			return err
-		}
-		conn, err := grpc.NewClient("passthrough:///"+n.Endpoint(),
-			grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithContextDialer(r.host.Dial),
-			// A node that was away is found again as soon as it is back.
-			grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-				MinConnectTimeout: 2 * time.Second,
-			}))
-		if err != nil {
-			return fmt.Errorf("connect to %s: %w", n.ID(), err)
-		}
-		id := string(n.ID())
-		r.env.Doors = append(r.env.Doors, &workload.Door{Name: "at-" + id, Node: id, SDK: sdk, Unary: pb.NewTimelineServiceClient(conn)})
+	return r.openDoors()
+}
+
+func (r *run) connectFree() (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.operator, err = r.newClient(r.host.Endpoints()); err != nil {
+		return err
 	}
 	for i := range freeDoors {
 		sdk, err := r.newClient(r.host.Endpoints())
 		if err != nil {
 			return err
 		}
-		r.env.Doors = append(r.env.Doors, &workload.Door{Name: fmt.Sprintf("free-%d", i+1), SDK: sdk})
+		r.free = append(r.free, &workload.Door{Name: fmt.Sprintf("free-%d", i+1), SDK: sdk})
 	}
 	return nil
 }
 
+// openDoors opens a door to each node that is new, and closes those to nodes that
+// were removed.
+func (r *run) openDoors() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	open := slices.Clone(r.free)
+	for _, n := range r.host.Nodes() {
+		id := string(n.ID())
+		if r.doors[id] == nil {
+			door, err := r.doorTo(n)
+			if err != nil {
+				return err
+			}
+			r.doors[id] = door
+			r.everyNode = append(r.everyNode, id)
+		}
+		open = append(open, r.doors[id])
+	}
+	r.env.SetDoors(open)
+	return nil
+}
+
+// doorTo connects to a node. The caller holds mu.
+func (r *run) doorTo(n host.Node) (*workload.Door, error) {
+	sdk, err := r.newClient([]string{n.Endpoint()}, client.WithoutDiscovery())
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient("passthrough:///"+n.Endpoint(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(r.host.Dial),
+		// A node that was away is found again as soon as it is back.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 2 * time.Second,
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", n.ID(), err)
+	}
+	r.conns = append(r.conns, conn)
+	id := string(n.ID())
+	return &workload.Door{Name: "at-" + id, Node: id, SDK: sdk, Unary: pb.NewTimelineServiceClient(conn)}, nil
+}
+
+// newClient makes a client that ends with the run. The caller holds mu.
 func (r *run) newClient(endpoints []string, options ...client.Option) (*client.Client, error) {
 	options = append(options,
 		client.WithDialOptions(grpc.WithContextDialer(r.host.Dial)),
@@ -133,8 +167,13 @@ func (r *run) newClient(endpoints []string, options ...client.Option) (*client.C
 
 // leave gives back everything but the folder. The nodes end without being asked.
 func (r *run) leave() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var errs []error
 	for _, c := range r.clients {
+		errs = append(errs, c.Close())
+	}
+	for _, c := range r.conns {
 		errs = append(errs, c.Close())
 	}
 	if r.host != nil {

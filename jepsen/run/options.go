@@ -36,6 +36,8 @@ type Options struct {
 	Env, Args []string
 	// Loopback does without network namespaces, NoDisk without the disks that nemeses can harm.
 	Loopback, NoDisk bool
+	// Porcupine bounds the time of the second opinion; 0 does without.
+	Porcupine time.Duration
 	// KeepData keeps the nodes' data after a run that passed.
 	KeepData bool
 	// CommandLine is what to run to get the same again.
@@ -56,6 +58,7 @@ func Defaults() Options {
 		Duration: 30 * time.Second, Tail: 6 * time.Second,
 		Rate: 800, Hot: 4, Cold: 60,
 		Calm: 2 * time.Second, Hold: 4 * time.Second, Patience: 5 * time.Second,
+		Porcupine: 20 * time.Second,
 	}
 }
 

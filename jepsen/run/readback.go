@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tidemark"
@@ -26,11 +27,14 @@ const (
 // applied everything that the run wrote.
 func (r *run) readBack(ctx context.Context) error {
 	nodes := r.members(ctx)
+	r.mu.Lock()
+	everyNode := slices.Clone(r.everyNode)
+	r.mu.Unlock()
 	r.recorder.Amend(func(meta *history.Meta) {
 		for _, n := range nodes {
 			meta.ReadBack = append(meta.ReadBack, string(n.ID()))
 		}
-		meta.Nodes = r.everyNode()
+		meta.Nodes = everyNode
 	})
 	end, err := r.mark(ctx)
 	if err != nil {
@@ -65,25 +69,6 @@ func (r *run) members(ctx context.Context) []host.Node {
 	return nodes
 }
 
-// everyNode are the ids of the nodes that the doors lead to and of those that are there now.
-func (r *run) everyNode() []string {
-	var all []string
-	seen := map[string]bool{}
-	add := func(id string) {
-		if id != "" && !seen[id] {
-			seen[id] = true
-			all = append(all, id)
-		}
-	}
-	for _, door := range r.env.Doors {
-		add(door.Node)
-	}
-	for _, n := range r.host.Nodes() {
-		add(string(n.ID()))
-	}
-	return all
-}
-
 // mark makes the last append of the run, and returns its position.
 func (r *run) mark(ctx context.Context) (tidemark.Position, error) {
 	ctx, cancel := context.WithTimeout(ctx, markTimeout)
@@ -94,7 +79,9 @@ func (r *run) mark(ctx context.Context) (tidemark.Position, error) {
 func (r *run) readBackFrom(ctx context.Context, n host.Node, end tidemark.Position) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, readBackTimeout)
 	defer cancel()
+	r.mu.Lock()
 	c, err := r.newClient([]string{n.Endpoint()}, client.WithoutDiscovery())
+	r.mu.Unlock()
 	if err != nil {
 		return err
 	}

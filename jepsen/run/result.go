@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"tidemark/jepsen/checker"
 	"tidemark/jepsen/history"
@@ -23,6 +24,17 @@ type Result struct {
 	Meta    history.Meta    `json:"meta"`
 	Setting string          `json:"setting,omitempty"`
 	Verdict checker.Verdict `json:"verdict"`
+	// Pages are Porcupine's, in the same folder.
+	Pages []string `json:"pages,omitempty"`
+}
+
+// Page is what a report needs of the result.
+func (r *Result) Page(h *history.History) report.Page {
+	page := report.Page{History: h, Verdict: r.Verdict, Reason: r.Reason, Setting: r.Setting}
+	for _, name := range r.Pages {
+		page.Links = append(page.Links, report.Parameter{Name: "Porcupine: " + name, Value: name})
+	}
+	return page
 }
 
 // judge judges the history of a run and writes what is to be read of it.
@@ -31,9 +43,10 @@ func (r *run) judge(h *history.History) (*Result, error) {
 	if r.tamper != nil {
 		r.tamper(h)
 	}
-	result := Judge(h, r.troubles.anomalies(h))
+	result := Judge(h, r.troubles.anomalies(h), r.Out, r.Options.Porcupine)
 	result.Setting = r.host.Describe()
-	page := report.Page{History: h, Verdict: result.Verdict, Reason: result.Reason, Setting: result.Setting, Parameters: r.parameters()}
+	page := result.Page(h)
+	page.Parameters = r.parameters()
 	for _, n := range r.nemeses {
 		page.Nemeses = append(page.Nemeses, report.Parameter{Name: n.Name(), Value: nemesis.Describe(n)})
 	}
@@ -45,9 +58,25 @@ func (r *run) judge(h *history.History) (*Result, error) {
 	return result, err
 }
 
-// Judge judges a history, to which a run may add what it found itself.
-func Judge(h *history.History, found []checker.Anomaly) *Result {
-	result := &Result{Meta: h.Meta, Verdict: checker.Judge(h, checker.All())}
+// Judge judges a history, to which a run may add what it found itself. Porcupine is
+// asked for at most that long, and puts its pages into the folder.
+func Judge(h *history.History, found []checker.Anomaly, folder string, porcupine time.Duration) *Result {
+	checkers := checker.All()
+	result := &Result{Meta: h.Meta}
+	if porcupine > 0 {
+		options := checker.DefaultPorcupineOptions()
+		options.Budget, options.Folder = porcupine, folder
+		options.Timeout = min(options.Timeout, porcupine)
+		second := checker.Porcupine(options)
+		result.Verdict = checker.Judge(h, append(checkers, second))
+		for _, r := range second.Results() {
+			if r.Page != "" {
+				result.Pages = append(result.Pages, filepath.Base(r.Page))
+			}
+		}
+	} else {
+		result.Verdict = checker.Judge(h, checkers)
+	}
 	result.Verdict.Anomalies = append(result.Verdict.Anomalies, found...)
 	counts := result.Verdict.Counts
 	if counts.AcknowledgedAppends == 0 {

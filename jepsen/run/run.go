@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"tidemark/client"
 	"tidemark/jepsen/history"
 	"tidemark/jepsen/host"
@@ -21,12 +23,21 @@ import (
 type run struct {
 	Options
 	host     *host.Host
-	clients  []*client.Client
 	operator *client.Client
-	recorder *history.Recorder
-	nemeses  []nemesis.Nemesis
-	env      *workload.Environment
-	watch    *watch
+
+	// mu guards what follows.
+	mu      sync.Mutex
+	clients []*client.Client
+	conns   []*grpc.ClientConn
+	// free are the doors that lead anywhere, doors those to each node that there ever
+	// was, and everyNode the ids of those in the order in which they came.
+	free      []*workload.Door
+	doors     map[string]*workload.Door
+	everyNode []string
+	recorder  *history.Recorder
+	nemeses   []nemesis.Nemesis
+	env       *workload.Environment
+	watch     *watch
 	// troubles are what the run itself found wrong, beside what checkers find.
 	troubles troubles
 }
@@ -43,7 +54,7 @@ func Run(ctx context.Context, options Options) (*Result, error) {
 	if err := os.MkdirAll(options.Out, 0o755); err != nil {
 		return nil, err
 	}
-	r := &run{Options: options}
+	r := &run{Options: options, doors: map[string]*workload.Door{}}
 	h, err := r.lead(ctx)
 	if h != nil {
 		// Also of a run that was interrupted: it may show why.

@@ -16,11 +16,15 @@ const (
 	sampleTimeout  = 900 * time.Millisecond
 )
 
-// sample asks all nodes how they are until ctx ends.
+// sample asks all nodes how they are until ctx ends, and lets clients know of those
+// that came and went.
 func (r *run) sample(ctx context.Context) {
 	ticker := time.NewTicker(sampleInterval)
 	defer ticker.Stop()
 	for {
+		if err := r.openDoors(); err != nil {
+			r.Logger.Warn("a door to a new node stays closed", "error", err)
+		}
 		var group sync.WaitGroup
 		for _, n := range r.host.Nodes() {
 			if n.Running() && !n.Paused() {

@@ -15,6 +15,7 @@ func (streams) Threads() int { return 24 }
 
 func (streams) Run(ctx context.Context, t *Thread) {
 	for {
+		t.stay()
 		draft := t.draft(t.Board.choose(t.rand))
 		if outcome, _ := t.appendOne(ctx, history.ViaStream, draft, nil); outcome == history.Unknown {
 			// Settled as the SDK tells its users to: by the same draft once more.

@@ -64,7 +64,6 @@ type Door struct {
 
 // Environment is what all threads share.
 type Environment struct {
-	Doors    []*Door
 	Recorder *history.Recorder
 	Board    *Board
 	Seed     uint64
@@ -76,6 +75,24 @@ type Environment struct {
 	Stop <-chan struct{}
 	// Tally counts what has ended.
 	Tally Tally
+
+	mu    sync.Mutex
+	doors []*Door
+}
+
+// Doors are those that are open now.
+func (e *Environment) Doors() []*Door {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.doors
+}
+
+// SetDoors opens and closes doors: threads turn to those that are open with their
+// next operation. There is always one that leads anywhere, and one that does not.
+func (e *Environment) SetDoors(doors []*Door) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.doors = slices.Clone(doors)
 }
 
 // Tally counts operations, and the messages among their items, as they end.
@@ -141,7 +158,8 @@ type Thread struct {
 
 func newThread(env *Environment, number int) *Thread {
 	t := &Thread{Environment: env, number: number, rand: rand.New(rand.NewPCG(env.Seed, uint64(number)))}
-	t.enter(env.Doors[number%len(env.Doors)])
+	doors := env.Doors()
+	t.enter(doors[number%len(doors)])
 	return t
 }
 
@@ -152,10 +170,17 @@ func (t *Thread) enter(door *Door) {
 	}
 }
 
+// stay goes on through the same door, or any if that was closed.
+func (t *Thread) stay() {
+	if !slices.Contains(t.Doors(), t.door) {
+		t.enterAny(anyDoor)
+	}
+}
+
 // enterAny goes on through a door that is chosen at random among those that may.
 func (t *Thread) enterAny(may func(*Door) bool) {
 	var doors []*Door
-	for _, door := range t.Doors {
+	for _, door := range t.Doors() {
 		if may(door) {
 			doors = append(doors, door)
 		}

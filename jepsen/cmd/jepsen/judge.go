@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,8 @@ import (
 )
 
 func judgeCommand() *cobra.Command {
-	return &cobra.Command{
+	var porcupine time.Duration
+	cmd := &cobra.Command{
 		Use:   "judge FOLDER",
 		Short: "Judge the history of a run again, and write its report anew",
 		Args:  cobra.ExactArgs(1),
@@ -29,15 +31,16 @@ func judgeCommand() *cobra.Command {
 			if err != nil {
 				fmt.Fprintln(os.Stderr, "jepsen:", err)
 			}
-			result := run.Judge(h, nil)
-			page := report.Page{History: h, Verdict: result.Verdict, Reason: result.Reason,
-				Setting: "judged again, from the history alone"}
-			if err := report.WriteFile(filepath.Join(args[0], "report.html"), page); err != nil {
+			result := run.Judge(h, nil, args[0], porcupine)
+			result.Setting = "judged again, from the history alone"
+			if err := report.WriteFile(filepath.Join(args[0], "report.html"), result.Page(h)); err != nil {
 				return err
 			}
 			return tell(result)
 		},
 	}
+	cmd.Flags().DurationVar(&porcupine, "porcupine", time.Minute, "bound on the second opinion; 0 does without")
+	return cmd
 }
 
 func listCommand() *cobra.Command {

@@ -48,6 +48,7 @@ func flagsOf(flags *pflag.FlagSet, o *run.Options) {
 	flags.DurationVar(&o.Calm, "calm", o.Calm, "mean time between two faults")
 	flags.DurationVar(&o.Hold, "hold", o.Hold, "mean time until a fault is healed")
 	flags.DurationVar(&o.Patience, "patience", o.Patience, "bound on one operation of a client")
+	flags.DurationVar(&o.Porcupine, "porcupine", o.Porcupine, "bound on the second opinion; 0 does without")
 	flags.StringVar(&o.Binary, "binary", "", "the tidemark to run (default: built from this module)")
 	flags.StringSliceVar(&o.Env, "env", nil, "`NAME=VALUE` for all nodes, such as a planted bug")
 	flags.StringSliceVar(&o.Args, "node-arg", nil, "more `arguments` for all nodes")
@@ -105,7 +106,11 @@ func binary(ctx context.Context, options run.Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, "tidemark/cmd/tidemark")
+	commit, err := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty").Output()
+	if err != nil {
+		commit = []byte("unknown")
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-ldflags", "-X main.version="+strings.TrimSpace(string(commit)), "-o", path, "tidemark/cmd/tidemark")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("build tidemark, for want of --binary: %w", err)
@@ -113,16 +118,13 @@ func binary(ctx context.Context, options run.Options) (string, error) {
 	return path, nil
 }
 
-// version is what the program says about itself, and the commit that is checked out here.
+// version is what the program says about itself.
 func version(ctx context.Context, binary string) string {
-	var parts []string
-	for _, command := range [][]string{{binary, "--version"}, {"git", "describe", "--tags", "--always", "--dirty"}} {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		out, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
-		cancel()
-		if text := strings.TrimSpace(string(out)); err == nil && text != "" {
-			parts = append(parts, text)
-		}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, binary, "version").Output()
+	if err != nil {
+		return "unknown"
 	}
-	return strings.Join(parts, ", commit ")
+	return strings.TrimPrefix(strings.TrimSpace(string(out)), "tidemark version ")
 }
