@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"tidemark"
+	"tidemark/raftnode/logstore"
 )
 
 // Exit statuses. Scripts and supervisors may rely on them; docs/operating.md lists them.
@@ -48,7 +49,8 @@ func Status(err error) int {
 		return Usage
 	case errors.Is(err, tidemark.ErrDiskFull), errors.Is(err, syscall.ENOSPC):
 		return DiskFull
-	case errors.Is(err, tidemark.ErrCorrupt), errors.Is(err, tidemark.ErrNewerFormat), errors.Is(err, tidemark.ErrForeignData):
+	case errors.Is(err, tidemark.ErrCorrupt), errors.Is(err, tidemark.ErrNewerFormat), errors.Is(err, tidemark.ErrForeignData),
+		errors.Is(err, logstore.ErrOtherKind):
 		return Broken
 	}
 	return Failed
@@ -64,6 +66,7 @@ var nextSteps = []struct {
 	{tidemark.ErrDiskFull, "Make room; the node waits for it when it is started again."},
 	{syscall.ENOSPC, "Make room, and try again; a node waits for room when it is started again."},
 	{tidemark.ErrForeignData, "Start the node with its own --data-dir and --node-id. Nothing was changed."},
+	{logstore.ErrOtherKind, "Start the node with the --log-store that its directory has. Nothing was changed."},
 	{tidemark.ErrNewerFormat, "Run the version of tidemark that wrote it, or a newer one. Nothing was changed."},
 	{tidemark.ErrCorrupt, "The other members hold the data: run `tidemark rebuild --data-dir DIR --endpoints HOST:PORT,…` for this node, then start it with --join HOST:PORT."},
 	{tidemark.ErrMemberNotReady, "It is still catching up; try again when `tidemark member list` shows little lag."},
