@@ -305,10 +305,17 @@ func (s *simulation) timeline(name string) *simTimeline {
 }
 
 // appendItems is the state machine's append. An item that cannot be done fails
-// alone; the generator makes no atomic batch with such an item.
+// alone, or with it the whole batch if that is atomic.
 func (s *simulation) appendItems(op *history.Operation) {
 	index := s.commit()
 	op.Position = index
+	if op.Via == history.ViaAtomic && slices.ContainsFunc(op.Items, s.conflicts) {
+		op.Outcome, op.Error = history.Fail, "BATCH_ABORTED"
+		for i := range op.Items {
+			op.Items[i].Outcome, op.Items[i].Error = op.Outcome, op.Error
+		}
+		return
+	}
 	for i := range op.Items {
 		item := &op.Items[i]
 		t := s.timeline(item.Timeline)
@@ -337,6 +344,13 @@ func (s *simulation) appendItems(op *history.Operation) {
 	if op.Kind == history.KindAppend {
 		op.Outcome, op.Error = op.Items[0].Outcome, op.Items[0].Error
 	}
+}
+
+// conflicts reports whether the item's id stands for other content.
+func (s *simulation) conflicts(item history.Item) bool {
+	t := s.timeline(item.Timeline)
+	at, known := t.ids[item.MessageID]
+	return known && t.messages[at].Content != item.Content
 }
 
 func chain(t *simTimeline, last uint64, id string) string {
