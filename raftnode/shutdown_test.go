@@ -276,6 +276,28 @@ func TestStatusAndMetrics(t *testing.T) {
 	}
 }
 
+// A member that takes connections and says nothing, as a frozen process does, does
+// not hold up Status: clients look for the leader with it.
+func TestStatusDoesNotWaitForAFrozenMember(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, func(cfg *Config) { cfg.PeerTimeout = time.Minute })
+	c.fill("a", 1)
+	leader := c.leader()
+	frozen := c.followers(leader)[0]
+	c.stop(frozen.id)
+	silent := c.listen(frozen.address)
+	t.Cleanup(func() { silent.Close() })
+	start := time.Now()
+	status := leader.Status(testContext(t))
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("Status took %s", took)
+	}
+	for _, m := range status.Members {
+		if m.Reachable == (m.ID == frozen.id) {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
 func TestFullDiskRefusesSnapshots(t *testing.T) {
 	n := &Node{cfg: Config{DataDir: t.TempDir()}}
 	if err := n.admitSnapshot(1); err != nil {

@@ -87,10 +87,17 @@ func (n *Node) Ready() error {
 	return nil
 }
 
+// statusPatience is how long Status waits for members that do not answer. It is
+// less than the second that a client gives a node that it asks for the leader, and
+// much more than a member that is well takes.
+const statusPatience = 500 * time.Millisecond
+
 // Status reports how the node is, and asks the other members. It returns within
-// Config.PeerTimeout or when ctx ends; members that have not answered then are
-// not reachable.
+// half a second or when ctx ends; members that have not answered then are not
+// reachable.
 func (n *Node) Status(ctx context.Context) Status {
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
 	leader, _ := n.Leader()
 	s := Status{
 		NodeID: n.cfg.NodeID, Version: n.cfg.Version, Role: n.role(), Leader: leader,
