@@ -123,8 +123,9 @@ func version(ctx context.Context, binary string) string {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, binary, "version").Output()
-	if err != nil {
-		return "unknown"
+	// The first line is the name and the version.
+	if fields := strings.Fields(string(out)); err == nil && len(fields) > 1 {
+		return fields[1]
 	}
-	return strings.TrimPrefix(strings.TrimSpace(string(out)), "tidemark version ")
+	return "unknown"
 }

@@ -1,0 +1,183 @@
+package run
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tidemark/jepsen/history"
+)
+
+// build builds the program that the nodes run.
+func build(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tidemark")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "tidemark/cmd/tidemark").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// short are the options of the shortest run that shows something.
+func short(t *testing.T) Options {
+	o := Defaults()
+	o.Mix, o.Seed, o.Rate, o.Hot, o.Cold = []string{"kill-one"}, 1, 300, 2, 6
+	o.Duration, o.Tail, o.Calm, o.Hold, o.Patience = 2*time.Second, time.Second, 500*time.Millisecond, time.Second, 3*time.Second
+	o.Porcupine = time.Second
+	o.Out, o.Loopback = t.TempDir(), true
+	o.Binary = build(t)
+	return o
+}
+
+// A whole run passes, and the same run fails by name when one acknowledged message
+// is taken out of what one node shows at the end.
+func TestARunPassesAndALostAppendIsFound(t *testing.T) {
+	o := short(t)
+	var untouched *Result
+	var phases []Phase
+	o.Progress = func(p Progress) {
+		if !slices.Contains(phases, p.Phase) {
+			phases = append(phases, p.Phase)
+		}
+	}
+	o.tamper = func(h *history.History) {
+		untouched = Judge(h, nil, t.TempDir(), 0)
+		dropLast(t, h)
+	}
+	result, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !untouched.Pass {
+		t.Errorf("the run as it was failed: %s", untouched.Reason)
+	}
+	if want := []Phase{Forming, Loading, Healing, Reading, Judging, Finished}; !slices.Equal(phases, want) {
+		t.Errorf("phases are %v, want %v", phases, want)
+	}
+	counts := untouched.Verdict.Counts
+	if counts.AcknowledgedAppends < 100 || counts.Faults == 0 || counts.MessagesReadBack < 2*counts.AcknowledgedAppends {
+		t.Errorf("the run did little: %+v", counts)
+	}
+	if result.Pass || !strings.Contains(result.Reason, "lost-append") {
+		t.Errorf("with a message lost the result is %v, %q; want a failure that names lost-append", result.Pass, result.Reason)
+	}
+	for _, name := range []string{"report.html", "result.json", "history.jsonl.gz"} {
+		if _, err := os.Stat(filepath.Join(o.Out, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if h, err := history.Read(filepath.Join(o.Out, "history.jsonl.gz")); err != nil || !Judge(h, nil, t.TempDir(), 0).Pass {
+		t.Errorf("the file of the untouched history is judged otherwise (%v)", err)
+	}
+}
+
+// dropLast takes the last acknowledged message out of a final read of one node,
+// which then shows a timeline that ends earlier.
+func dropLast(t *testing.T, h *history.History) {
+	t.Helper()
+	acknowledged := map[string]bool{}
+	for i := range h.Operations {
+		for _, item := range h.Operations[i].Items {
+			if item.Outcome == history.OK {
+				acknowledged[item.Timeline+" "+item.MessageID] = true
+			}
+		}
+	}
+	for i := range h.Operations {
+		op := &h.Operations[i]
+		n := len(op.Messages)
+		if op.Kind != history.KindFinalRead || n < 2 || op.More || !acknowledged[op.Timeline+" "+op.Messages[n-1].MessageID] {
+			continue
+		}
+		op.Messages = op.Messages[:n-1]
+		op.HeadLast, op.HeadDigest = op.Messages[n-2].SeqID, op.Messages[n-2].Digest
+		return
+	}
+	t.Fatal("no final read ends with an acknowledged message")
+}
+
+// A run that is interrupted ends soon, leaves no process, and gives no verdict.
+func TestAnInterruptedRunLeavesNothing(t *testing.T) {
+	o := short(t)
+	o.Duration = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var begun time.Time
+	o.Progress = func(p Progress) {
+		if p.Acknowledged > 0 && begun.IsZero() {
+			begun = time.Now()
+			cancel()
+		}
+	}
+	if result, err := Run(ctx, o); err == nil {
+		t.Fatalf("an interrupted run has the result %+v", result)
+	}
+	if took := time.Since(begun); took > 15*time.Second {
+		t.Errorf("it took %v to end", took)
+	}
+	if left := processesOf(t, o.Binary); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+}
+
+// processesOf are the processes that run the program.
+func processesOf(t *testing.T, binary string) []string {
+	t.Helper()
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil && target == binary {
+			found = append(found, link)
+		}
+	}
+	return found
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for want, spoil := range map[string]func(*Options){
+		"--nodes":    func(o *Options) { o.Nodes = 0 },
+		"--rate":     func(o *Options) { o.Rate = 0 },
+		"--out":      func(o *Options) { o.Out = "" },
+		"--binary":   func(o *Options) { o.Binary = "" },
+		"--hot":      func(o *Options) { o.Hot = 0 },
+		"--duration": func(o *Options) { o.Hold = 0 },
+	} {
+		o := Defaults()
+		o.Out, o.Binary = "out", "tidemark"
+		spoil(&o)
+		if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error that names %s, got %v", want, err)
+		}
+	}
+}
+
+// Only a fault of its disk excuses a node that ends by itself, and only for a while.
+func TestWhichExitsAreExcused(t *testing.T) {
+	faults := []history.Fault{
+		{Name: "disk-failing", Target: "n2", From: 10 * time.Second, To: 20 * time.Second},
+		{Name: "kill-one", Target: "n1", From: 10 * time.Second, To: 20 * time.Second},
+	}
+	for _, c := range []struct {
+		node string
+		at   time.Duration
+		want bool
+	}{
+		{"n2", 15 * time.Second, true},
+		{"n2", 25 * time.Second, true},
+		{"n2", 5 * time.Second, false},
+		{"n2", 50 * time.Second, false},
+		{"n1", 15 * time.Second, false},
+	} {
+		if got := excused(faults, c.node, c.at); got != c.want {
+			t.Errorf("the end of %s at %v: excused is %v, want %v", c.node, c.at, got, c.want)
+		}
+	}
+}
