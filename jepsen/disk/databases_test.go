@@ -39,7 +39,7 @@ type bolt struct{ db *bbolt.DB }
 func openBolt(dir string, broken bool) (database, error) {
 	path := filepath.Join(dir, "db")
 	_, missing := os.Stat(path)
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: broken})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: broken, NoGrowSync: broken})
 	if err != nil {
 		return nil, err
 	}
@@ -97,9 +97,13 @@ type pebbleDB struct {
 }
 
 func openPebble(dir string, broken bool) (database, error) {
+	// Small, for flushes, compactions and new log files. A flush syncs in any case.
+	size := uint64(64 << 10)
+	if broken {
+		size = 16 << 20
+	}
 	db, err := pebble.Open(filepath.Join(dir, "pebble"), &pebble.Options{
-		// Small, for flushes, compactions and new log files.
-		MemTableSize: 64 << 10, L0CompactionThreshold: 2, Logger: quiet{},
+		MemTableSize: size, L0CompactionThreshold: 2, Logger: quiet{},
 	})
 	p := &pebbleDB{db: db, write: pebble.Sync, dir: dir}
 	if broken {

@@ -23,6 +23,7 @@ func TestWhatTheBackingDirectoryHoldsIsDurable(t *testing.T) {
 	for range 2 {
 		d, err := Mount(backing, mountpoint, Options{})
 		must(t, err)
+		t.Cleanup(func() { must(t, d.Close()) })
 		write(t, filepath.Join(mountpoint, "a", "link"), "lost")
 		lose(t, d)
 		want(t, filepath.Join(mountpoint, "a", "b", "f"), "contents")

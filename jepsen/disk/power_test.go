@@ -154,6 +154,54 @@ func TestAFileThatMovesBetweenDirectoriesIsInOneOfThem(t *testing.T) {
 	}
 }
 
+func TestASyncOfADirectoryKeepsWhatItsNamesCameFrom(t *testing.T) {
+	d, dir := mounted(t, Options{})
+	at := func(sub string) string { return filepath.Join(dir, sub, "f") }
+	for _, sub := range []string{"first", "second", "third"} {
+		must(t, os.Mkdir(filepath.Join(dir, sub), 0o700))
+	}
+	syncDir(t, dir)
+	write(t, at("first"), "contents", "file", "dir")
+	must(t, os.Rename(at("first"), at("second")))
+	must(t, os.Rename(at("second"), at("third")))
+	syncDir(t, filepath.Join(dir, "third"))
+	lose(t, d)
+	want(t, at("first"), "-")
+	want(t, at("second"), "-")
+	want(t, at("third"), "contents")
+}
+
+// TestDirectoriesThatMoveAreNeverInEachOther is what two moves would do of which
+// only the later ones survive.
+func TestDirectoriesThatMoveAreNeverInEachOther(t *testing.T) {
+	d, dir := mounted(t, Options{})
+	at := func(path string) string { return filepath.Join(dir, path) }
+	for seed := range uint64(30) {
+		for _, sub := range []string{"p", "p/a", "q", "q/b"} {
+			must(t, os.Mkdir(at(sub), 0o700))
+			syncDir(t, filepath.Dir(at(sub)))
+		}
+		must(t, os.Rename(at("p/a"), at("q/b/a")))
+		must(t, os.Rename(at("q/b/a"), at("p/a")))
+		must(t, os.Rename(at("q/b"), at("p/a/b")))
+		_, err := d.PowerFailure(seed)
+		must(t, err)
+		found := 0
+		must(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			if name := filepath.Base(path); name == "a" || name == "b" {
+				found++
+			}
+			return err
+		}))
+		if found != 2 {
+			t.Fatalf("seed %d: %d of two directories are there", seed, found)
+		}
+		must(t, os.RemoveAll(at("p")))
+		must(t, os.RemoveAll(at("q")))
+		syncDir(t, dir)
+	}
+}
+
 func TestWithoutTheNameOfItsDirectoryAFileIsGone(t *testing.T) {
 	d, dir := mounted(t, Options{})
 	sub := filepath.Join(dir, "sub")

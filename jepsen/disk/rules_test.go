@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestMatch(t *testing.T) {
@@ -239,6 +242,30 @@ func TestAKilledProcessIsNotHeldUp(t *testing.T) {
 	if _, err := stored("bbolt", dir); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestOtherSignalsDoNotInterrupt is what a Go process needs, which sends itself many.
+func TestOtherSignalsDoNotInterrupt(t *testing.T) {
+	d, dir := mounted(t, Options{})
+	stall, err := d.Stall(Rule{Ops: OpSync, Skip: 20, Count: 1}, 0)
+	must(t, err)
+	cmd := childCommand("bbolt", dir)
+	must(t, cmd.Start())
+	waitFor(t, func() bool { return stall.Hits() > 0 })
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", cmd.Process.Pid))
+	must(t, err)
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		must(t, err)
+		must(t, unix.Tgkill(cmd.Process.Pid, id, unix.SIGURG))
+	}
+	// Long enough for the disk to look after who was interrupted.
+	time.Sleep(4 * killPoll)
+	stall.Heal()
+	syncs := d.Stats().Syncs
+	waitFor(t, func() bool { return d.Stats().Syncs > syncs+10 })
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait()
 }
 
 func waitFor(t *testing.T, condition func() bool) {
