@@ -51,5 +51,5 @@ func TestJudgesManyOperations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a few seconds")
 	}
-	judgeMany(t, 60_000)
+	judgeMany(t, 20_000)
 }

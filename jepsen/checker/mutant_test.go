@@ -31,10 +31,10 @@ func acknowledgedItem(op *history.Operation, item *history.Item) bool {
 	return op.Outcome == history.OK && !item.Duplicate
 }
 
-// page changes a forward page of at least four messages.
+// page changes a linearizable forward page of at least four messages.
 func (m *mutant) page(change func(*history.Operation)) bool {
 	return m.operation(func(op *history.Operation) bool {
-		return op.Kind == history.KindRead && len(op.Messages) >= 4 && op.Direction == history.Forward
+		return op.Kind == history.KindRead && len(op.Messages) >= 4 && op.Direction == history.Forward && op.Level == history.Linearizable
 	}, change)
 }
 
@@ -143,15 +143,19 @@ func (m *mutant) swapPlaces() bool {
 
 // readEarly shows a message in a page that had been read before it was sent.
 func (m *mutant) readEarly() bool {
-	t, _, b := m.ordered()
-	if b == nil {
-		return false
-	}
-	for i := range t.views {
-		op := t.views[i].op
-		if op.Kind == history.KindRead && len(op.Messages) > 0 && op.EndsBefore(b.op.Invoked) {
-			op.Messages[0].MessageID, op.Messages[0].Content = b.item.MessageID, b.item.Content
-			return true
+	for _, t := range m.x.timelines {
+		for i := range t.attempts {
+			a := &t.attempts[i]
+			if m := &t.messages[a.message]; a.outcome != history.OK || m.first != m.last {
+				continue
+			}
+			for i := range t.views {
+				op := t.views[i].op
+				if op.Kind == history.KindRead && len(op.Messages) > 0 && op.EndsBefore(a.op.Invoked) {
+					op.Messages[0].MessageID, op.Messages[0].Content = a.item.MessageID, a.item.Content
+					return true
+				}
+			}
 		}
 	}
 	return false

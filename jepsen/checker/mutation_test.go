@@ -12,7 +12,7 @@ import (
 
 // A right history is right, whatever the seed.
 func TestRightHistoriesPass(t *testing.T) {
-	seeds := uint64(100)
+	seeds := uint64(60)
 	if testing.Short() {
 		seeds = 20
 	}
@@ -165,7 +165,7 @@ var mutations = []mutation{
 
 // Each way of breaking a history is found by the checker whose name says so.
 func TestMutationsAreFound(t *testing.T) {
-	const seeds = 6
+	const seeds = 3
 	for _, mutation := range mutations {
 		t.Run(mutation.checker+"/"+mutation.name, func(t *testing.T) {
 			t.Parallel()

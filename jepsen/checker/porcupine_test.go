@@ -17,7 +17,7 @@ func quick(folder string) PorcupineOptions {
 
 // Porcupine finds right histories linearizable, whole and in windows.
 func TestPorcupineAcceptsRightHistories(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(5) {
 		for _, limit := range []int{2000, 60} {
 			options := quick("")
 			options.MaxOperations = limit
@@ -34,9 +34,8 @@ func TestPorcupineAcceptsRightHistories(t *testing.T) {
 	}
 }
 
-// What is not linearizable is found by Porcupine too, on its own grounds. Pages that
-// a mutation breaks are of any level, and Porcupine judges the linearizable ones, so
-// some are found only in some histories.
+// What is not linearizable is found by Porcupine too, on its own grounds. It takes no
+// notice of weaker reads, so what only those contradict it finds in some histories only.
 func TestPorcupineFindsMutations(t *testing.T) {
 	const some, all = false, true
 	for name, always := range map[string]bool{
@@ -53,15 +52,15 @@ func TestPorcupineFindsMutations(t *testing.T) {
 		"do not find what is there":                        all,
 		"append after another SeqId than expected":         all,
 		"show another message on one node":                 all,
-		"show a message that nobody sent":                  some,
-		"show other content than was sent":                 some,
+		"show a message that nobody sent":                  all,
+		"show other content than was sent":                 all,
 		"show half of an atomic batch":                     some,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			at := slices.IndexFunc(mutations, func(m mutation) bool { return m.name == name })
 			applied, found := 0, 0
-			for seed := range uint64(6) {
+			for seed := range uint64(3) {
 				h := generate(workload{seed: 2000 + seed, operations: 400, processes: 6, timelines: 3, pageLimit: 20})
 				if !mutations[at].apply(&mutant{h, newIndex(h)}) {
 					continue

@@ -118,20 +118,27 @@ func Read(path string) (*History, error) {
 		return nil, err
 	}
 	defer file.Close()
-	var in io.Reader = file
-	if strings.HasSuffix(path, ".gz") {
-		zip, err := gzip.NewReader(bufio.NewReaderSize(file, 1<<18))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		defer zip.Close()
-		in = zip
-	}
-	h, err := decode(in)
+	h, err := read(bufio.NewReaderSize(file, 1<<18), strings.HasSuffix(path, ".gz"))
 	if err != nil {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
 	return h, err
+}
+
+// read reads a file's bytes.
+func read(in io.Reader, zipped bool) (*History, error) {
+	if !zipped {
+		return decode(in)
+	}
+	zip, err := gzip.NewReader(in)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &History{}, fmt.Errorf("%w: within the gzip header", ErrTruncated)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer zip.Close()
+	return decode(zip)
 }
 
 // decode reads lines until the end.
