@@ -16,11 +16,23 @@ func (s *Server) Read(ctx context.Context, req *tidemarkv1.ReadRequest) (*tidema
 	if err != nil {
 		return nil, err
 	}
-	if query.ack != nil {
-		if _, err := s.ack(ctx, query.reader, []ackItem{*query.ack}); err != nil {
-			return nil, err
-		}
+	if query.ack == nil {
+		return s.page(ctx, query)
 	}
+	if _, err := s.ack(ctx, query.reader, []ackItem{*query.ack}); err != nil {
+		return nil, err
+	}
+	reply, err := s.page(ctx, query)
+	if err != nil {
+		// The cursor has moved, so the call must not end with an error that says that
+		// nothing was changed. To repeat it is harmless.
+		return nil, fmt.Errorf("%w: the acknowledgement was applied, and reading failed: %w", tidemark.ErrOutcomeUnknown, err)
+	}
+	return reply, nil
+}
+
+// page reads one page at the level that was asked for.
+func (s *Server) page(ctx context.Context, query pageQuery) (*tidemarkv1.ReadResponse, error) {
 	age, err := s.await(ctx, query.level)
 	if err != nil {
 		return nil, err

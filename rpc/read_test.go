@@ -198,3 +198,16 @@ func TestReadAcknowledges(t *testing.T) {
 		t.Error("the page was read although the acknowledgement failed")
 	}
 }
+
+// After the acknowledgement was applied, no error says that nothing was changed.
+func TestReadThatFailsAfterItsAcknowledgementIsUnknown(t *testing.T) {
+	node := leadingNode()
+	node.readIndex = func(context.Context) (uint64, error) { return 0, tidemark.ErrNoLeader }
+	d := open(t, newNetwork(), node, func(o *Options) { o.Store = &fakeStore{} })
+	err := call(testContext(t), d, &pb.ReadRequest{Timeline: "t", Reader: "alice", Ack: &pb.ReadAck{ReadSeqId: 4}})
+	wantReason(t, err, codes.Unavailable, "OUTCOME_UNKNOWN")
+	if node.count() != 1 {
+		t.Errorf("%d commands were proposed, want 1", node.count())
+	}
+	wantReason(t, call(testContext(t), d, &pb.ReadRequest{Timeline: "t"}), codes.Unavailable, "NO_LEADER")
+}
