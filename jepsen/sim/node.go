@@ -57,6 +57,11 @@ type process struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	once   sync.Once
+
+	// stopped is closed when Raft has stopped, with stopErr.
+	stopping atomic.Bool
+	stopped  chan struct{}
+	stopErr  error
 }
 
 // running is the process, or nil.
@@ -75,7 +80,7 @@ func (n *Node) start() (err error) {
 	}
 	n.mu.Lock()
 	n.starts++
-	p := &process{node: n, name: fmt.Sprintf("%s.%d", n.ID, n.starts)}
+	p := &process{node: n, name: fmt.Sprintf("%s.%d", n.ID, n.starts), stopped: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	files, log := n.files, n.log
 	n.mu.Unlock()
@@ -178,7 +183,7 @@ func (p *process) reap() {
 	raft := p.raft
 	p.node.mu.Unlock()
 	if raft != nil {
-		if err := raft.Shutdown(context.Background()); err != nil {
+		if err := p.shutdown(); err != nil {
 			p.node.cluster.options.Logger.Debug("reaped", "process", p.name, "error", err)
 		}
 	}
@@ -189,13 +194,24 @@ func (p *process) reap() {
 	}
 }
 
+// shutdown stops Raft. A process can die while it is stopped, and who comes second
+// waits at a channel: the mutex in Shutdown's sync.Once would hold up virtual time.
+func (p *process) shutdown() error {
+	if p.stopping.CompareAndSwap(false, true) {
+		p.stopErr = p.raft.Shutdown(context.Background())
+		close(p.stopped)
+	}
+	<-p.stopped
+	return p.stopErr
+}
+
 // stop shuts the process down in good order.
 func (n *Node) stop() error {
 	p := n.running()
 	if p == nil {
 		return nil
 	}
-	err := p.raft.Shutdown(context.Background())
+	err := p.shutdown()
 	if p.isDead() {
 		return nil
 	}
