@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -169,10 +170,13 @@ func (r *run) newClient(endpoints []string, options ...client.Option) (*client.C
 func (r *run) leave() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var errs []error
-	for _, c := range r.clients {
-		errs = append(errs, c.Close())
+	// Each waits for what is under way, which may be lost: so all at once.
+	errs := make([]error, len(r.clients))
+	var group sync.WaitGroup
+	for i, c := range r.clients {
+		group.Go(func() { errs[i] = c.Close() })
 	}
+	group.Wait()
 	for _, c := range r.conns {
 		errs = append(errs, c.Close())
 	}

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,24 +14,34 @@ import (
 	"tidemark/jepsen/history"
 )
 
-// build builds the program that the nodes run.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "tidemark")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "tidemark/cmd/tidemark").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+// binary is the program that the nodes run, built for these tests.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "jepsen-run-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	return path
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "tidemark")
+	if out, err := exec.Command("go", "build", "-o", binary, "tidemark/cmd/tidemark").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
 }
 
 // short are the options of the shortest run that shows something.
 func short(t *testing.T) Options {
 	o := Defaults()
 	o.Mix, o.Seed, o.Rate, o.Hot, o.Cold = []string{"kill-one"}, 1, 300, 2, 6
-	o.Duration, o.Tail, o.Calm, o.Hold, o.Patience = 2*time.Second, time.Second, 500*time.Millisecond, time.Second, 3*time.Second
+	o.Duration, o.Tail, o.Calm, o.Hold, o.Patience = 1500*time.Millisecond, time.Second, 500*time.Millisecond, 500*time.Millisecond, 3*time.Second
 	o.Porcupine = time.Second
 	o.Out, o.Loopback = t.TempDir(), true
-	o.Binary = build(t)
+	o.Binary = binary
 	return o
 }
 
