@@ -286,6 +286,31 @@ func TestNewLeaderIsStaleUntilItHasCaughtUp(t *testing.T) {
 	c.agree()
 }
 
+// Followers may apply before the leader does, and answer linearizable reads with it.
+func TestLeaderIsStaleWhileItLagsBehindItsCommits(t *testing.T) {
+	c := newCluster(t, logstore.WAL, 3, nil)
+	c.propose("a")
+	c.agree()
+	leader := c.leader()
+	eventually(t, "the leader is not stale", func() bool { return leader.Staleness() == 0 })
+	var apply gate
+	leader.machine.mu.Lock()
+	leader.machine.beforeApply = apply.pass
+	leader.machine.mu.Unlock()
+	apply.close()
+	defer apply.open()
+	pending := leader.ProposeAsync([]byte("b"))
+	eventually(t, "it is committed", func() bool { return leader.raft.CommitIndex() > leader.machine.Applied().Index })
+	if leader.Staleness() == 0 {
+		t.Error("a leader that lacks a committed write says that it is not stale")
+	}
+	apply.open()
+	if _, err := pending.Wait(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it has caught up", func() bool { return leader.Staleness() == 0 })
+}
+
 // An epoch that begins just after this node lost leadership ends by itself. Else
 // the node would take proposals, in place of sending them to the leader, for ever.
 func TestEpochOfALeadershipThatIsOverEnds(t *testing.T) {

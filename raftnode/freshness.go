@@ -20,10 +20,13 @@ type freshAt struct {
 const Never = time.Duration(math.MaxInt64)
 
 // Staleness says how old the data of this node may be: everything that was
-// acknowledged longer ago is there. It is 0 on a leader that a majority confirmed
-// within half a lease, and Never if the node has not caught up since it started.
+// acknowledged longer ago is there, and everything that a linearizable read showed.
+// It is 0 on a leader that a majority confirmed within half a lease and that has
+// applied all that is committed, and Never if the node has not caught up since it
+// started.
 //
-// That Raft calls this node the leader would not do: one that was just elected may
+// A leader may apply later than its followers, which then show what it has not. That
+// Raft calls this node the leader would not do either: one that was just elected may
 // not have applied yet what was acknowledged before, and one that is cut off or was
 // paused has a successor before it knows. Nor would Raft's LastContact: heartbeats
 // come through while the log does not.
@@ -33,8 +36,9 @@ func (n *Node) Staleness() time.Duration {
 		return Never
 	}
 	age := time.Since(fresh.at)
-	// Only the leader of a term confirms anything in it.
-	if age < n.cfg.LeaderLeaseTimeout/2 && n.leads(fresh.term) {
+	// Only the leader of a term confirms anything in it. No node shows an entry before
+	// its leader has committed it.
+	if age < n.cfg.LeaderLeaseTimeout/2 && n.leads(fresh.term) && n.machine.Applied().Index >= n.raft.CommitIndex() {
 		return 0
 	}
 	return age
