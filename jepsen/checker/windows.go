@@ -3,6 +3,7 @@ package checker
 import (
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -22,7 +23,16 @@ type trace struct {
 	firstShown map[string]time.Duration
 	// senders counts attempts that may have been the first, by id.
 	senders map[string]int
-	finals  []*history.Operation
+	// marks are SeqIDs that an answer named, with when it had ended; in order of at,
+	// each with the largest SeqID so far.
+	marks  []reachedMark
+	finals []*history.Operation
+}
+
+// reachedMark says that the timeline had reached seq at a time.
+type reachedMark struct {
+	at  time.Duration
+	seq uint64
 }
 
 // step is one operation with its action. An open one has no known end.
@@ -65,7 +75,7 @@ func traces(h *history.History) []*trace {
 	}
 	for _, t := range all {
 		t.readOrder()
-		t.dropUnseen()
+		t.dropIdle()
 		slices.SortStableFunc(t.steps, func(a, b step) int { return int(a.op.Invoked - b.op.Invoked) })
 	}
 	return all
@@ -97,6 +107,9 @@ func addAppends(op *history.Operation, of func(string) *trace) {
 		if a.kind == doAppend || a.kind == mayAppend {
 			t.senders[item.MessageID]++
 		}
+		if a.kind == doAppend {
+			t.marks = append(t.marks, reachedMark{op.Completed, item.SeqID})
+		}
 		if op.Via == history.ViaAtomic {
 			if together := atomic[t]; together != nil {
 				together.items = append(together.items, a.items...)
@@ -113,6 +126,9 @@ func (t *trace) addRead(op *history.Operation) {
 	notFound := op.Error == history.TimelineNotFound || op.Error == history.MessageNotFound
 	if !notFound && op.Outcome != history.OK {
 		return
+	}
+	if op.HeadLast > 0 {
+		t.marks = append(t.marks, reachedMark{op.Completed, op.HeadLast})
 	}
 	a := &action{kind: look, head: op.Kind != history.KindGet, last: op.HeadLast}
 	for _, m := range op.Messages {
@@ -161,18 +177,41 @@ func (t *trace) readOrder() {
 	}
 }
 
-// dropUnseen removes appends of unknown outcome that no read ever showed, if there
-// are final reads: they did not happen, and each would double the search.
-func (t *trace) dropUnseen() {
-	if len(t.finals) == 0 {
-		return
+// dropIdle removes appends of unknown outcome that changed nothing, because each
+// would double the search: those that no read ever showed, if there are final reads,
+// and those that were invoked when their messages had been shown already.
+func (t *trace) dropIdle() {
+	slices.SortFunc(t.marks, func(a, b reachedMark) int { return int(a.at - b.at) })
+	for i := 1; i < len(t.marks); i++ {
+		t.marks[i].seq = max(t.marks[i].seq, t.marks[i-1].seq)
 	}
 	t.steps = slices.DeleteFunc(t.steps, func(s step) bool {
-		return s.open && !slices.ContainsFunc(s.action.items, func(i appendItem) bool {
-			_, shown := t.firstShown[i.id]
-			return shown
-		})
+		if !s.open {
+			return false
+		}
+		known := 0
+		var last time.Duration
+		for _, item := range s.action.items {
+			if at, ok := t.thereBy(item.id); ok {
+				known++
+				last = max(last, at)
+			}
+		}
+		return known == 0 && len(t.finals) > 0 || known == len(s.action.items) && last < s.op.Invoked
 	})
+}
+
+// thereBy is when a message was there at the latest: when an answer that names its
+// place, or one after it, or that shows it, had ended.
+func (t *trace) thereBy(id string) (time.Duration, bool) {
+	at, ok := t.firstShown[id]
+	if place := t.place[id]; place > 0 {
+		i := sort.Search(len(t.marks), func(i int) bool { return t.marks[i].seq >= place })
+		if i < len(t.marks) && (!ok || t.marks[i].at < at) {
+			return t.marks[i].at, true
+		}
+	}
+	return at, ok
 }
 
 // windows cuts the trace into at most count windows of about limit operations, evenly
@@ -265,16 +304,27 @@ func (w *window) operations() ([]porcupine.Operation, *front) {
 	return ops, newFront(before)
 }
 
-// latest is when an append of unknown outcome had happened at the latest: if it
-// alone can have made a message, before the first read that shows it ended.
+// latest is when an append of unknown outcome had happened at the latest, or may be
+// taken to have. If it made a message, that was before the message was shown. If
+// another append did, this one changed nothing after that, and may as well have done
+// so before the message was shown. Of several messages together that others sent
+// too, this holds only for the last one.
 func (t *trace) latest(s *step) int64 {
-	latest := int64(math.MaxInt64)
+	first, last := int64(math.MaxInt64), int64(0)
+	alone := true
 	for _, item := range s.action.items {
-		if at, shown := t.firstShown[item.id]; shown && t.senders[item.id] == 1 {
-			latest = min(latest, int64(at))
+		at, ok := t.thereBy(item.id)
+		if !ok {
+			last = math.MaxInt64
+			continue
 		}
+		first, last = min(first, int64(at)), max(last, int64(at))
+		alone = alone && t.senders[item.id] == 1
 	}
-	return latest
+	if alone {
+		return first
+	}
+	return last
 }
 
 // assignLanes gives operations that overlap different lanes, for the picture.
