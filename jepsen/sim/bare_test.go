@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -98,8 +99,18 @@ func (t *bareTransport) DecodePeer(b []byte) raft.ServerAddress { return raft.Se
 func (t *bareTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
-func (t *bareTransport) InstallSnapshot(raft.ServerID, raft.ServerAddress, *raft.InstallSnapshotRequest, *raft.InstallSnapshotResponse, io.Reader) error {
-	return errLost
+func (t *bareTransport) InstallSnapshot(_ raft.ServerID, to raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	b, err := io.ReadAll(data)
+	if err != nil {
+		return err
+	}
+	return call(t, to, &snapshotMessage{*args, b}, resp)
+}
+
+// snapshotMessage is a request with what follows it.
+type snapshotMessage struct {
+	request raft.InstallSnapshotRequest
+	data    []byte
 }
 
 func (t *bareTransport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
@@ -173,6 +184,9 @@ func (m *messages) slowDown(to raft.ServerAddress, by time.Duration) {
 func (t *bareTransport) deliver(request any) (any, error) {
 	answers := make(chan raft.RPCResponse, 1)
 	rpc := raft.RPC{Command: request, RespChan: answers}
+	if s, ok := request.(*snapshotMessage); ok {
+		rpc.Command, rpc.Reader = &s.request, bytes.NewReader(s.data)
+	}
 	if t.fastPath && isHeartbeat(request) {
 		t.heartbeat(rpc)
 	} else {
@@ -197,6 +211,8 @@ type bareNode struct {
 	transport *bareTransport
 	store     *gatedStore
 	machine   *bareMachine
+	snapshots *raft.InmemSnapshotStore
+	config    *raft.Config
 }
 
 type gatedStore struct {
@@ -243,8 +259,6 @@ func (m *bareMachine) Apply(*raft.Log) any {
 	m.applied++
 	return m.applied
 }
-func (m *bareMachine) Snapshot() (raft.FSMSnapshot, error) { return nil, errors.New("no snapshots") }
-func (m *bareMachine) Restore(io.ReadCloser) error         { return errors.New("no snapshots") }
 
 func (m *bareMachine) count() int {
 	m.mu.Lock()
@@ -270,18 +284,76 @@ func bareCluster(t *testing.T, network *messages, fastPath bool, tune func(*raft
 		c.Logger = hclog.NewNullLogger()
 		c.NoLegacyTelemetry = true
 		tune(c)
-		n := &bareNode{transport: network.hosts[member.Address], store: &gatedStore{InmemStore: raft.NewInmemStore()}, machine: &bareMachine{}}
-		snapshots := raft.NewInmemSnapshotStore()
-		if err := raft.BootstrapCluster(c, n.store, n.store, snapshots, n.transport, members); err != nil {
+		n := &bareNode{transport: network.hosts[member.Address], store: &gatedStore{InmemStore: raft.NewInmemStore()}, machine: &bareMachine{}, snapshots: raft.NewInmemSnapshotStore(), config: c}
+		if err := raft.BootstrapCluster(c, n.store, n.store, n.snapshots, n.transport, members); err != nil {
 			t.Fatal(err)
 		}
-		var err error
-		if n.Raft, err = raft.NewRaft(c, n.machine, n.store, n.store, snapshots, n.transport); err != nil {
-			t.Fatal(err)
-		}
+		n.start(t)
 		nodes = append(nodes, n)
 	}
 	return nodes
+}
+
+func (n *bareNode) start(t *testing.T) {
+	t.Helper()
+	var err error
+	if n.Raft, err = raft.NewRaft(n.config, n.machine, n.store, n.store, n.snapshots, n.transport); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reborn ends the node's process and starts it again on what is stored, and on a
+// state machine that had applied so much. meanwhile is called while it is down.
+func (n *bareNode) reborn(t *testing.T, applied int, meanwhile func()) *bareNode {
+	t.Helper()
+	close(n.transport.closed)
+	store, snapshots := raft.NewInmemStore(), n.snapshots
+	copyStore(t, n.store.InmemStore, store)
+	transport := *n.transport
+	transport.consumer, transport.closed = make(chan raft.RPC), make(chan struct{})
+	n.transport.mu.Lock()
+	n.transport.hosts[n.transport.address] = &transport
+	n.transport.mu.Unlock()
+	if err := n.Shutdown().Error(); err != nil {
+		t.Error(err)
+	}
+	meanwhile()
+	again := &bareNode{transport: &transport, store: &gatedStore{InmemStore: store}, machine: &bareMachine{applied: applied}, snapshots: snapshots, config: n.config}
+	again.start(t)
+	return again
+}
+
+// copyStore copies the log, the term and the vote.
+func copyStore(t *testing.T, from, to *raft.InmemStore) {
+	t.Helper()
+	first, err := from.FirstIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := from.LastIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := first; i <= last && i > 0; i++ {
+		var entry raft.Log
+		if from.GetLog(i, &entry) == nil {
+			if err := to.StoreLog(&entry); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, key := range []string{"CurrentTerm", voteTermKey} {
+		if value, err := from.GetUint64([]byte(key)); err == nil {
+			if err := to.SetUint64([]byte(key), value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if candidate, err := from.Get([]byte(voteCandidateKey)); err == nil {
+		if err := to.Set([]byte(voteCandidateKey), candidate); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // stopBare ends all goroutines of the nodes.
