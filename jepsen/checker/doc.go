@@ -7,7 +7,7 @@
 // The direct checkers (All) use what is special about timelines: an acknowledgement
 // names the place of its message, and places are dense and only grow. So each
 // promise can be checked by sorting, in O(n log n), and a run of millions of
-// operations is judged whole. They share one Index of the history.
+// operations is judged whole. They share one index of the history.
 //
 // Porcupine decides linearizability without knowing any of that, by search. It has
 // a model of its own, which shares no code with the direct checkers, and looks at
@@ -21,7 +21,7 @@
 //
 // # Imports
 //
-// It imports history, the root package's limits of nothing else of the project, and
-// Porcupine. It must never import the SDK or a workload: what is judged is the
-// record alone, so that a history file can be judged again elsewhere.
+// Of the project it imports history alone. It must never import the SDK or a
+// workload: what is judged is the record, so that a history file can be judged again
+// elsewhere.
 package checker
