@@ -40,10 +40,9 @@ type chart struct {
 	until  time.Duration
 	faults []history.Fault
 	lines  []line
-	// low and high are the bounds of the values, unit what they are. log makes the
+	// low and high are the bounds of the values. log makes the
 	// distance of powers of ten equal.
 	low, high float64
-	unit      string
 	log       bool
 	// label renders a value at the axis.
 	label func(float64) string

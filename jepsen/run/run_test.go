@@ -48,6 +48,7 @@ func short(t *testing.T) Options {
 // A whole run passes, and the same run fails by name when one acknowledged message
 // is taken out of what one node shows at the end.
 func TestARunPassesAndALostAppendIsFound(t *testing.T) {
+	t.Parallel()
 	o := short(t)
 	var untouched *Result
 	var phases []Phase
@@ -114,6 +115,7 @@ func dropLast(t *testing.T, h *history.History) {
 
 // A run that is interrupted ends soon, leaves no process, and gives no verdict.
 func TestAnInterruptedRunLeavesNothing(t *testing.T) {
+	t.Parallel()
 	o := short(t)
 	o.Duration = time.Minute
 	ctx, cancel := context.WithCancel(t.Context())
