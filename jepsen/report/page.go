@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -90,7 +91,7 @@ func figures(p Page) []Parameter {
 		{"timelines", thousands(c.Timelines)},
 		{"processes", thousands(c.Processes)},
 		{"faults", thousands(c.Faults)},
-		{"longest without an append", longestSilence(p.History)},
+		{"longest without an append", longestSilence(answered(p.History), 0, math.MaxInt64)},
 	}
 }
 
@@ -102,8 +103,8 @@ func thousands(n int) string {
 	return text
 }
 
-// longestSilence is the longest time between two acknowledged appends.
-func longestSilence(h *history.History) string {
+// answered are the times at which appends were acknowledged, in order.
+func answered(h *history.History) []time.Duration {
 	var times []time.Duration
 	for i := range h.Operations {
 		op := &h.Operations[i]
@@ -112,24 +113,35 @@ func longestSilence(h *history.History) string {
 		}
 	}
 	slices.Sort(times)
-	var longest time.Duration
-	for i := 1; i < len(times); i++ {
-		longest = max(longest, times[i]-times[i-1])
-	}
-	return longest.Round(10 * time.Millisecond).String()
+	return times
 }
 
-type faultRow struct{ Name, Target, Detail, From, For string }
+// longestSilence is the longest time between two acknowledged appends of which some
+// part is between from and to.
+func longestSilence(times []time.Duration, from, to time.Duration) string {
+	var longest time.Duration
+	for i := 1; i < len(times); i++ {
+		if times[i] >= from && times[i-1] <= to {
+			longest = max(longest, times[i]-times[i-1])
+		}
+	}
+	return longest.Round(time.Millisecond).String()
+}
+
+// faultRow is a fault, and the longest time without an append while it was in force.
+type faultRow struct{ Name, Target, Detail, From, For, Silence string }
 
 func faults(h *history.History) []faultRow {
-	sorted := slices.Clone(h.Faults)
+	sorted, times := slices.Clone(h.Faults), answered(h)
 	slices.SortFunc(sorted, func(a, b history.Fault) int { return int(a.From - b.From) })
 	var rows []faultRow
 	for _, f := range sorted {
 		row := faultRow{Name: f.Name, Target: f.Target, Detail: f.Detail, From: seconds(f.From), For: "not healed"}
+		to := time.Duration(math.MaxInt64)
 		if f.To != history.NeverHealed {
-			row.For = seconds(f.To - f.From)
+			row.For, to = seconds(f.To-f.From), f.To
 		}
+		row.Silence = longestSilence(times, f.From, to)
 		rows = append(rows, row)
 	}
 	return rows

@@ -79,6 +79,23 @@ func TestAPassIsTheFirstThingSaid(t *testing.T) {
 	}
 }
 
+func TestLongestSilence(t *testing.T) {
+	times := []time.Duration{1 * time.Second, 2 * time.Second, 5 * time.Second, 6 * time.Second, 16 * time.Second}
+	for _, c := range []struct {
+		from, to time.Duration
+		want     string
+	}{
+		{0, time.Hour, "10s"},
+		{0, 3 * time.Second, "3s"},
+		{5500 * time.Millisecond, 5800 * time.Millisecond, "1s"},
+		{20 * time.Second, 30 * time.Second, "0s"},
+	} {
+		if got := longestSilence(times, c.from, c.to); got != c.want {
+			t.Errorf("between %v and %v it is %s, want %s", c.from, c.to, got, c.want)
+		}
+	}
+}
+
 func TestAFailureShowsTheOperations(t *testing.T) {
 	p := Page{History: sampleHistory(), Reason: "lost-append"}
 	p.Verdict.Anomalies = []checker.Anomaly{{Checker: "lost-append", Summary: "m3 is gone", Timeline: "hot/1", Operations: []int64{3}}}
