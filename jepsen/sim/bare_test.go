@@ -37,7 +37,7 @@ const lossTimeout = 2 * time.Second
 
 func newMessages(rng *rand.Rand) *messages {
 	return &messages{
-		rng: rng, hosts: map[raft.ServerAddress]*bareTransport{}, delay: 2 * time.Millisecond,
+		rng: rand.New(rand.NewPCG(rng.Uint64(), 10)), hosts: map[raft.ServerAddress]*bareTransport{}, delay: 2 * time.Millisecond,
 		held: map[raft.ServerAddress]chan struct{}{}, slow: map[raft.ServerAddress]time.Duration{},
 	}
 }

@@ -1,27 +1,35 @@
 package sim
 
 import (
+	"flag"
 	"slices"
 	"testing"
 	"time"
 )
+
+var allBugs = flag.Bool("sim.bugs", false, "plant all bugs, also those that take a while to be found")
 
 // Each bug that is planted must be found, by the checker that is there for it,
 // within a few seeds; a simulation that is always green shows nothing.
 func TestPlantedBugs(t *testing.T) {
 	for _, planted := range []struct {
 		bug      Bug
+		duration time.Duration
+		slow     bool
 		checkers []string
 	}{
-		{BugEarlyAck, []string{"lost-append", "vanished-message", "replica-divergence", "log-mismatch"}},
-		{BugNoReadIndex, []string{"stale-read"}},
-		{BugNoDedupe, []string{"duplicate-message"}},
+		{BugEarlyAck, time.Minute, true, []string{"lost-append", "vanished-message", "replica-divergence", "log-mismatch"}},
+		{BugNoReadIndex, 15 * time.Second, false, []string{"stale-read"}},
+		{BugNoDedupe, 15 * time.Second, false, []string{"duplicate-message"}},
 	} {
 		t.Run(string(planted.bug), func(t *testing.T) {
 			t.Parallel()
+			if planted.slow && !*allBugs {
+				t.Skip("takes a while; run with -sim.bugs")
+			}
 			for seed := uint64(1); seed <= 30; seed++ {
 				begun := time.Now()
-				result, verdict := judge(t, Options{Seed: seed, Bug: planted.bug})
+				result, verdict := judge(t, Options{Seed: seed, Bug: planted.bug, Duration: planted.duration})
 				for _, a := range verdict.Anomalies {
 					// A node that refuses to start is a finding too, but not this one.
 					if result.ReadBack && slices.Contains(planted.checkers, a.Checker) {

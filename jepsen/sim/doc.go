@@ -46,5 +46,5 @@
 //	go test ./jepsen/sim -run TestSimulation -sim.seeds 300 -sim.minutes 1 -timeout 1h
 //	go test ./jepsen/sim -run TestSimulation -sim.seed 17 -sim.out DIR   # one seed, with its history
 //	go test ./jepsen/sim -run TestTrap -sim.trials 1000 -v               # the library's traps, red and green
-//	go test ./jepsen/sim -run TestPlantedBugs -v                         # what the simulation finds
+//	go test ./jepsen/sim -run TestPlantedBugs -sim.bugs -v               # what the simulation finds
 package sim

@@ -16,9 +16,9 @@ import (
 )
 
 var (
-	seeds   = flag.Int("sim.seeds", 3, "how many seeds to simulate")
+	seeds   = flag.Int("sim.seeds", 2, "how many seeds to simulate")
 	first   = flag.Uint64("sim.seed", 1, "the first seed")
-	minutes = flag.Float64("sim.minutes", 1, "virtual minutes of work for each seed")
+	minutes = flag.Float64("sim.minutes", 0.2, "virtual minutes of work for each seed")
 	nodes   = flag.Int("sim.nodes", 0, "nodes; 0 is three and five in turn")
 	logs    = flag.Bool("sim.log", false, "show what the nodes log")
 	out     = flag.String("sim.out", "", "write the history of a seed that failed into this directory")

@@ -17,7 +17,7 @@ import (
 
 // Each trap of the library is shown over many trials: the bare library falls into
 // it in some, and the server's floors, or the library with the defence, in none.
-var trials = flag.Int("sim.trials", 10, "how many trials of each trap")
+var trials = flag.Int("sim.trials", 6, "how many trials of each trap")
 
 // overTrials runs trials, each in a bubble of its own, and counts those that hit.
 func overTrials(t *testing.T, count int, trial func(*testing.T, *rand.Rand) bool) (hits int) {
@@ -57,11 +57,11 @@ func usurp(t *testing.T, rng *rand.Rand, fastPath bool) bool {
 	leader := bareLeader(t, nodes...)
 	rest := except(nodes, leader)
 	time.Sleep(time.Second)
-	stop := make(chan struct{})
-	written := make(chan struct{})
+	stop, written := make(chan struct{}), make(chan struct{})
+	pauses := rand.New(rand.NewPCG(rng.Uint64(), 11))
 	go func() {
 		defer close(written)
-		for i := byte(0); sleepUnless(stop, time.Duration(rng.Int64N(int64(800*time.Millisecond)))); i++ {
+		for i := byte(0); sleepUnless(stop, time.Duration(pauses.Int64N(int64(800*time.Millisecond)))); i++ {
 			leader.Apply([]byte{'c', i}, 0)
 		}
 	}()
