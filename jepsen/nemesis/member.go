@@ -16,6 +16,7 @@ func members() []named {
 		{name: "transfer", lane: Leaders, what: "leadership is handed to another node", inject: transfer},
 		{name: "replace", lane: Processes, what: "one node is killed and removed for good, and a new one joins", inject: replace},
 		{name: "grow-shrink", lane: Processes, what: "two nodes join, and two nodes, which may be the first ones, are removed", inject: growShrink},
+		{name: "install", lane: Processes, what: "one node is away until it needs a snapshot, and is killed again and again while it is sent one", inject: install},
 	}
 }
 

@@ -93,6 +93,7 @@ var Mixes = map[string][]string{
 	"disk":      {"disk-full", "disk-slow", "disk-hang", "disk-failing"},
 	"members":   {"transfer", "replace", "grow-shrink"},
 	"rolling":   {"rolling-restart"},
+	"snapshot":  {"install"},
 	"none":      {},
 }
 

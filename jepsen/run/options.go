@@ -59,6 +59,9 @@ func Defaults() Options {
 		Rate: 800, Hot: 4, Cold: 60,
 		Calm: 2 * time.Second, Hold: 4 * time.Second, Patience: 5 * time.Second,
 		Porcupine: 20 * time.Second,
+		// So that snapshots, logs that are cut, and nodes that need a snapshot to catch
+		// up are part of every run.
+		Args: []string{"--snapshot-interval=5s", "--trailing-time=2s", "--trailing-bytes=512KiB"},
 	}
 }
 

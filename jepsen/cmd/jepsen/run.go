@@ -51,7 +51,7 @@ func flagsOf(flags *pflag.FlagSet, o *run.Options) {
 	flags.DurationVar(&o.Porcupine, "porcupine", o.Porcupine, "bound on the second opinion; 0 does without")
 	flags.StringVar(&o.Binary, "binary", "", "the tidemark to run (default: built from this module)")
 	flags.StringSliceVar(&o.Env, "env", nil, "`NAME=VALUE` for all nodes, such as a planted bug")
-	flags.StringSliceVar(&o.Args, "node-arg", nil, "more `arguments` for all nodes")
+	flags.StringSliceVar(&o.Args, "node-arg", o.Args, "more `arguments` for all nodes")
 	flags.BoolVar(&o.Loopback, "loopback", false, "nodes on loopback with relays, even where network namespaces can be had")
 	flags.BoolVar(&o.NoDisk, "no-disk", false, "nodes on the ordinary file system, even where the mix can harm disks")
 	flags.BoolVar(&o.KeepData, "keep-data", false, "keep the nodes' data also after a run that passed")

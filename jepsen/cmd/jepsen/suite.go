@@ -15,7 +15,7 @@ import (
 
 func suiteCommand() *cobra.Command {
 	options := run.Defaults()
-	mixes := []string{"kill", "pause", "partition", "links", "power", "disk", "members", "rolling", "part-kill", "pause-kill", "kill+partition", "all"}
+	mixes := []string{"kill", "pause", "partition", "links", "power", "disk", "members", "rolling", "snapshot", "part-kill", "pause-kill", "kill+partition", "all"}
 	cmd := &cobra.Command{
 		Use:   "suite",
 		Short: "Do one run of each mix, and go on where an earlier suite stopped",
