@@ -19,8 +19,8 @@ func TestPlantedBugs(t *testing.T) {
 		checkers []string
 	}{
 		{BugEarlyAck, time.Minute, true, []string{"lost-append", "vanished-message", "replica-divergence", "log-mismatch"}},
-		{BugNoReadIndex, 15 * time.Second, false, []string{"stale-read"}},
-		{BugNoDedupe, 15 * time.Second, false, []string{"duplicate-message"}},
+		{BugNoReadIndex, 8 * time.Second, false, []string{"stale-read"}},
+		{BugNoDedupe, 8 * time.Second, false, []string{"duplicate-message"}},
 	} {
 		t.Run(string(planted.bug), func(t *testing.T) {
 			t.Parallel()

@@ -124,7 +124,7 @@ type run struct {
 }
 
 // afterwards is how long clients work on when all is healed.
-const afterwards = 20 * time.Second
+const afterwards = 12 * time.Second
 
 // work has clients and nemeses work side by side. It returns when all is healed.
 func (r *run) work() {
