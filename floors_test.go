@@ -53,6 +53,11 @@ var floors = []floor{
 		{"tidemark/fsm", "clients import the generated API; no server code may come with it"},
 		{"tidemark/raftnode", "clients import the generated API; no server code may come with it"},
 	}},
+	{"tidemark/jepsen/cmd/...", []ban{
+		{"tidemark/fsm", "the harness sees a cluster as its users do, or it would believe what it should check; only jepsen/sim runs the floors"},
+		{"tidemark/pebblestore", "the harness sees a cluster as its users do, or it would believe what it should check; only jepsen/sim runs the floors"},
+		{"tidemark/raftnode", "the harness sees a cluster as its users do, or it would believe what it should check; only jepsen/sim runs the floors"},
+	}},
 	{"tidemark/client", []ban{
 		{"tidemark/fsm", "the SDK is for other people's programs; no server code may come with it"},
 		{"tidemark/pebblestore", "the SDK is for other people's programs; no server code may come with it"},
