@@ -3,15 +3,17 @@
 # Tools live in a module of their own, so that the product does not depend on them.
 TOOL := go tool -modfile=tools/go.mod
 BIN := bin/tidemark
+DURATION ?= 5m
+SEEDS ?= 100
 CHAT ?= $(CURDIR)/testdata/irc-sample.jsonl.gz
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo run test coverage bench check verify-format verify-vet verify-staticcheck \
-	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz clean
+	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz sim jepsen-smoke jepsen clean
 
 help: ## print the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
 
 build: ## build bin/tidemark
 	go build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/tidemark
@@ -70,6 +72,18 @@ test-snapshot-1gib: ## a follower catches up by a snapshot of more than 1 GiB wh
 
 test-restart-5m: ## restart a node with 5 million messages
 	TIDEMARK_LONG=1 go test -count=1 -v -timeout 30m -run 'TestRestart$$' ./internal/e2e
+
+sim: ## the cluster in virtual time: SEEDS seeds of one virtual minute of faults each
+	go test -count=1 -v -timeout 60m ./jepsen/sim -run 'TestSimulation$$' -sim.seeds=$(SEEDS) -sim.minutes=1
+
+jepsen-smoke: ## fault injection on real processes in under three minutes
+	go run ./jepsen/cmd/jepsen suite --mixes kill+partition,power,members --duration 20s --porcupine 5s --out build/jepsen/smoke
+
+jepsen: ## a run of each mix of faults, DURATION each; goes on where an earlier one stopped
+	go run ./jepsen/cmd/jepsen suite --duration $(DURATION) --out build/jepsen/suite
+
+jepsen-%: ## one nemesis or mix: make jepsen-power DURATION=2m
+	go run ./jepsen/cmd/jepsen run --mix $* --duration $(DURATION) --out build/jepsen/$*
 
 clean: ## remove what was built and the data of make run
 	rm -rf bin build
