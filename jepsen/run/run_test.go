@@ -123,6 +123,9 @@ func TestAnInterruptedRunLeavesNothing(t *testing.T) {
 	var begun time.Time
 	o.Progress = func(p Progress) {
 		if p.Acknowledged > 0 && begun.IsZero() {
+			if len(processesOf(t, o.Out)) == 0 {
+				t.Error("the nodes of a run are not found")
+			}
 			begun = time.Now()
 			cancel()
 		}
@@ -133,22 +136,22 @@ func TestAnInterruptedRunLeavesNothing(t *testing.T) {
 	if took := time.Since(begun); took > 15*time.Second {
 		t.Errorf("it took %v to end", took)
 	}
-	if left := processesOf(t, o.Binary); len(left) > 0 {
+	if left := processesOf(t, o.Out); len(left) > 0 {
 		t.Errorf("processes are left: %v", left)
 	}
 }
 
-// processesOf are the processes that run the program.
-func processesOf(t *testing.T, binary string) []string {
+// processesOf are the nodes that keep their data below the folder.
+func processesOf(t *testing.T, folder string) []string {
 	t.Helper()
-	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var found []string
-	for _, link := range links {
-		if target, err := os.Readlink(link); err == nil && target == binary {
-			found = append(found, link)
+	for _, path := range paths {
+		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), "--data-dir\x00"+folder) {
+			found = append(found, path)
 		}
 	}
 	return found
