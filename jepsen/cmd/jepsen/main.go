@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command jepsen harms clusters of Tidemark and judges what their clients saw.
 package main
 
