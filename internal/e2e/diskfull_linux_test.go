@@ -80,18 +80,6 @@ func fill(t *testing.T, node *localcluster.Node, leave uint64) (remove func()) {
 	}
 }
 
-// waitUnready waits until /readyz says why the node does not serve.
-func waitUnready(t *testing.T, node *localcluster.Node, saying string) {
-	t.Helper()
-	eventually(t, patience, func() error {
-		status, body, err := node.HTTPGet(context.Background(), "/readyz")
-		if err == nil && (status != http.StatusServiceUnavailable || !strings.Contains(body, saying)) {
-			err = fmt.Errorf("status %d: %s", status, body)
-		}
-		return err
-	})
-}
-
 // The disk of the leader fills up: it steps aside before the disk is full and says
 // so, the others go on, and it comes back by itself when there is room.
 func TestFullDiskStepsAside(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -244,4 +245,16 @@ func wantFailure(t *testing.T, r result, status int, saying ...string) {
 			t.Errorf("standard error does not say %q:\n%s", text, r.stderr)
 		}
 	}
+}
+
+// waitUnready waits until /readyz says why the node does not serve.
+func waitUnready(t *testing.T, node *localcluster.Node, saying string) {
+	t.Helper()
+	eventually(t, patience, func() error {
+		status, body, err := node.HTTPGet(context.Background(), "/readyz")
+		if err == nil && (status != http.StatusServiceUnavailable || !strings.Contains(body, saying)) {
+			err = fmt.Errorf("status %d: %s", status, body)
+		}
+		return err
+	})
 }
