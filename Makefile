@@ -24,8 +24,9 @@ demo: build ## three nodes, real chat, a leader killed in the middle: nothing lo
 run: build ## keep a local cluster of three nodes up, until Ctrl-C
 	$(BIN) dev --nodes 3 --data-dir build/dev --base-port 7400
 
+# Nothing is taken from the cache: some tests build and run programs that it does not know of.
 test: ## all tests, with the race detector
-	go test -race -timeout 15m ./...
+	go test -race -count=1 -timeout 20m ./...
 
 coverage: ## statement coverage of the three lower floors
 	go test -cover ./pebblestore ./fsm ./raftnode/...
