@@ -39,8 +39,16 @@ func TestRealCluster(t *testing.T) {
 	for i := range acknowledged {
 		callers.Go(func() { acknowledged[i] = appendUntil(ctx, t, c, i, stop) })
 	}
+	// moreAppends waits until the present leader has answered some.
+	moreAppends := func() {
+		for range 20 {
+			if _, err := c.Append(ctx, client.Draft{Timeline: "conv/progress"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	for round := range 3 {
-		time.Sleep(500 * time.Millisecond)
+		moreAppends()
 		leader := cluster.Leader()
 		switch round {
 		case 0:
@@ -58,7 +66,7 @@ func TestRealCluster(t *testing.T) {
 		}
 		cluster.WaitReady()
 	}
-	time.Sleep(500 * time.Millisecond)
+	moreAppends()
 	close(stop)
 	callers.Wait()
 	for i, results := range acknowledged {
