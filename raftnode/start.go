@@ -72,7 +72,13 @@ func hasTakenPart(machine StateMachine, dir *Directory) (bool, error) {
 	if machine.Applied().Index > 0 {
 		return true, nil
 	}
-	_, err := os.Stat(filepath.Join(dir.path, registryFile))
+	return dir.registered()
+}
+
+// registered says whether a node ever ran with this directory long enough to meet
+// its peers.
+func (d *Directory) registered() (bool, error) {
+	_, err := os.Stat(filepath.Join(d.path, registryFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

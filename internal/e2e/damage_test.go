@@ -63,6 +63,9 @@ func testDamagedNode(t *testing.T, logStore string) {
 
 		wantRefused(t, c, victim, name)
 		wantFailure(t, tidemark(t, "", "check", "--data-dir", victim.DataDir), 3, name, "tidemark rebuild")
+		if strings.HasPrefix(damage.file, "raft/") {
+			wantFailure(t, tidemark(t, "", "log", "--data-dir", victim.DataDir), 3, name, "tidemark rebuild")
+		}
 		l.waitFor(300)
 
 		c.cli("", "rebuild", "--data-dir", victim.DataDir)

@@ -16,6 +16,9 @@ type chain struct {
 	// want is what the mark says; wantSeen that its entry last was met, unchanged.
 	want     bounds
 	wantSeen bool
+	// visit, if not nil, is called for each entry that was added, without its
+	// trailer. The entry is valid during the call.
+	visit func(*raft.Log)
 }
 
 // add takes the next entry as it was stored. The error says what is wrong with
@@ -44,6 +47,9 @@ func (c *chain) add(l *raft.Log) error {
 		c.first = l.Index
 	}
 	c.last, c.term, c.sum = l.Index, l.Term, t.sum
+	if c.visit != nil {
+		c.visit(l)
+	}
 	return nil
 }
 

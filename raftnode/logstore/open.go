@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/hashicorp/raft"
 )
 
 const stableName = "stable.db"
@@ -30,7 +32,22 @@ func Open(o Options) (*Store, error) {
 
 func open(o Options) (*Store, error) {
 	path := filepath.Join(o.Dir, markName)
-	s, err := readMark(path)
+	s, there, err := find(o, path)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		if s, err = prepare(o, path); err != nil {
+			return nil, err
+		}
+	}
+	return openChecked(o, path, s)
+}
+
+// find reads the mark, and reports whether a store was ever completely made. It
+// changes nothing.
+func find(o Options, path string) (s slot, there bool, err error) {
+	s, err = readMark(path)
 	missing := errors.Is(err, fs.ErrNotExist)
 	switch {
 	case missing:
@@ -40,17 +57,13 @@ func open(o Options) (*Store, error) {
 			" configure %s, or rebuild the node with the other kind from the others", ErrOtherKind, o.Dir, s.kind, o.Kind, s.kind)
 	}
 	if err != nil {
-		return nil, err
+		return s, false, err
 	}
-	if missing || s.making {
-		if o.MustExist {
-			return nil, corrupt(o.Dir, "this node had a log, and there is none")
-		}
-		if s, err = prepare(o, path); err != nil {
-			return nil, err
-		}
+	there = !missing && !s.making
+	if !there && o.MustExist {
+		return s, false, corrupt(o.Dir, "this node had a log, and there is none")
 	}
-	return openChecked(o, path, s)
+	return s, there, nil
 }
 
 // refuseLeftovers finds out whether the mark alone is missing.
@@ -101,9 +114,10 @@ type checked struct {
 	values map[string]stableValue
 }
 
-// check reads everything and changes nothing.
-func check(o Options, s slot) (checked, error) {
-	c := checked{log: chain{want: s.bounds}, values: map[string]stableValue{}}
+// check reads everything and changes nothing. The visitor, if not nil, is called for
+// each entry as it was appended, also for those of a torn end that does not count.
+func check(o Options, s slot, visit func(*raft.Log)) (checked, error) {
+	c := checked{log: chain{want: s.bounds, visit: visit}, values: map[string]stableValue{}}
 	if s.making {
 		return c, nil
 	}
@@ -140,7 +154,7 @@ func missingIsCorrupt(err error) error {
 }
 
 func openChecked(o Options, path string, s slot) (_ *Store, err error) {
-	c, err := check(o, s)
+	c, err := check(o, s, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ environment, and that before the file.`,
 	add(groupUse, a.appendCommand(), a.readCommand(), a.getCommand(), a.ackCommand(), a.cursorsCommand(),
 		a.timelinesCommand(), a.importCommand(), a.exportCommand())
 	add(groupOperate, a.statusCommand(), a.memberCommand(), a.leaderCommand(), a.snapshotCommand(), a.backupCommand())
-	add(groupOffline, a.checkCommand(), a.recoverCommand(), a.rebuildCommand())
+	add(groupOffline, a.checkCommand(), a.logCommand(), a.recoverCommand(), a.rebuildCommand())
 	root.AddCommand(a.versionCommand())
 	wrapArgs(root)
 	return root

@@ -116,6 +116,17 @@ func checkLog(dataDir string, owner Owner, durable uint64, logger *slog.Logger) 
 	return finding
 }
 
+// ReadLog calls visit for each entry of the Raft log of a stopped node, oldest first.
+// It changes nothing, and finds the log as the node would at its start.
+func ReadLog(dataDir string, visit func(raftnode.LogEntry) error) (err error) {
+	directory, _, err := claim(dataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, directory.Close()) }()
+	return directory.ReadLog(visit)
+}
+
 // Recovered says what Recover did.
 type Recovered struct {
 	NodeID string
