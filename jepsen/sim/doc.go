@@ -12,9 +12,12 @@
 //   - The network is ours, below raftnode's Listener and DialContext. A connection
 //     behaves as TCP does: bytes in order, loss as delay, resets in both directions
 //     at once, silence when the power is lost, an end after 30 s in which nothing gets
-//     through. So messages are not doubled or reordered within one connection, but
-//     between the several that two nodes hold. The traps of the bare library run
-//     over single messages (in the tests), with heartbeats handled concurrently.
+//     through. On top of that Raft's calls can be lost, doubled and late as a whole
+//     (calls.go): a copy travels on a connection of its own, up to six seconds later, and
+//     is overtaken by what its sender did meanwhile. Result.Traffic counts all that.
+//   - Heartbeats are handled as the server handles them, by Raft's main loop. That the
+//     library handles them beside it is shown by the trap's own simulation, over
+//     single messages (bare_test.go).
 //   - The store's files are Pebble's MemFS. After SIGKILL they hold all that was
 //     written; after a loss of power what was synced, and none, some or most of the
 //     rest, block by block.

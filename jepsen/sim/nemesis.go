@@ -39,6 +39,9 @@ var (
 		{"lossy", func(n *nemesis) (string, func()) {
 			return n.links("all", Link{Delay: usualLink.Delay, Jitter: usualLink.Jitter, Loss: 0.02 + 0.2*n.rng.Float64()})
 		}},
+		{"unruly", func(n *nemesis) (string, func()) {
+			return n.links("all", Link{Delay: usualLink.Delay, Jitter: usualLink.Jitter, Unruly: 0.05 + 0.25*n.rng.Float64()})
+		}},
 		{"flapping", (*nemesis).flap},
 	}
 	processFaults = []fault{

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,8 @@ type Link struct {
 	Loss float64
 	// Cut holds everything back.
 	Cut bool
+	// Unruly is the share of Raft's calls that are lost, doubled or late as a whole.
+	Unruly float64
 }
 
 const (
@@ -33,6 +36,10 @@ var usualLink = Link{Delay: 100 * time.Microsecond, Jitter: 400 * time.Microseco
 
 // link is one direction between two hosts.
 type link struct {
+	traffic *Traffic
+	// calls counts Raft's.
+	calls atomic.Int64
+
 	mu    sync.Mutex
 	state Link
 	rng   *rand.Rand
@@ -55,12 +62,19 @@ func (l *link) transit() time.Duration {
 	for resend := resendAfter; l.state.Loss > 0 && l.rng.Float64() < l.state.Loss && resend < giveUpAfter; resend *= 2 {
 		d += resend
 	}
+	l.traffic.Packets.Add(1)
+	if d > usualLink.Delay+usualLink.Jitter {
+		l.traffic.Delayed.Add(1)
+	}
 	return d
 }
 
 // Network joins hosts, by connections that behave like TCP. All methods may be
 // called at the same time.
 type Network struct {
+	// Traffic may be read at any time.
+	Traffic Traffic
+
 	mu    sync.Mutex
 	rng   *rand.Rand
 	hosts map[string]*host
@@ -88,7 +102,7 @@ func (n *Network) AddHost(id, address string) {
 	defer n.mu.Unlock()
 	for other := range n.hosts {
 		for _, pair := range [][2]string{{id, other}, {other, id}} {
-			n.links[pair] = &link{state: usualLink, rng: rand.New(rand.NewPCG(n.rng.Uint64(), 1))}
+			n.links[pair] = &link{traffic: &n.Traffic, state: usualLink, rng: rand.New(rand.NewPCG(n.rng.Uint64(), 1))}
 		}
 	}
 	n.hosts[id] = &host{id: id, address: address}
@@ -168,7 +182,13 @@ func (n *Network) Boot(id string) (net.Listener, func(context.Context, string, s
 	for _, c := range n.through(func(c *conn) bool { return c.remote == h && c.remoteBoot < boot }) {
 		defer c.reset()
 	}
-	return h.listener, func(ctx context.Context, _, to string) (net.Conn, error) { return n.dial(ctx, h, boot, to) }
+	return h.listener, func(ctx context.Context, _, to string) (net.Conn, error) {
+		c, err := n.dial(ctx, h, boot, to)
+		if err != nil {
+			return nil, err
+		}
+		return &callConn{conn: c, boot: boot}, nil
+	}
 }
 
 // Down ends the process on a host. The kernel tells the others, unless the power
@@ -189,7 +209,7 @@ func (n *Network) Down(id string, power bool) {
 	}
 }
 
-func (n *Network) dial(ctx context.Context, from *host, boot int, to string) (net.Conn, error) {
+func (n *Network) dial(ctx context.Context, from *host, boot int, to string) (*conn, error) {
 	for {
 		if !wait(ctx, n.linkOf(from, to).transit()) {
 			return nil, fmt.Errorf("dial %s: %w", to, ctx.Err())
@@ -212,11 +232,11 @@ func (n *Network) linkOf(from *host, to string) *link {
 			return n.links[[2]string{from.id, h.id}]
 		}
 	}
-	return &link{state: usualLink}
+	return &link{traffic: &n.Traffic, state: usualLink}
 }
 
 // connect makes a connection, or says that there was no answer.
-func (n *Network) connect(from *host, boot int, to string) (c net.Conn, retry bool, err error) {
+func (n *Network) connect(from *host, boot int, to string) (c *conn, retry bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if from.boots != boot {

@@ -64,6 +64,8 @@ type Result struct {
 	// Starts counts the processes, and Terms is the last term.
 	Starts int
 	Terms  uint64
+	// Traffic is what the network did.
+	Traffic *Traffic
 }
 
 // catchUp is how long the nodes have, once all is healed, to hold the same.
@@ -92,7 +94,7 @@ func Run(o Options, dir string) *Result {
 		}
 	}
 	r.work()
-	result := &Result{ReadBack: r.settle()}
+	result := &Result{ReadBack: r.settle(), Traffic: &cluster.Network.Traffic}
 	if result.ReadBack {
 		r.readBack()
 	}

@@ -80,6 +80,9 @@ func TestSimulation(t *testing.T) {
 			virtual += result.Virtual
 			acknowledged += acks
 			starts += result.Starts
+			w := result.Traffic
+			t.Logf("%d packets, %d delayed; %d calls of Raft, of which %d lost, %d late, %d doubled; %d copies overtaken",
+				w.Packets.Load(), w.Delayed.Load(), w.Calls.Load(), w.Lost.Load(), w.Late.Load(), w.Doubled.Load(), w.Overtaken.Load())
 			t.Logf("%d operations, %d appends acknowledged, %d faults, %d processes started, %d ended themselves, term %d, %v virtual",
 				len(result.History.Operations), acks, len(result.History.Faults), result.Starts, result.SelfEnded, result.Terms, result.Virtual.Round(time.Second))
 		})
