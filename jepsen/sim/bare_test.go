@@ -25,6 +25,8 @@ type messages struct {
 	delay       time.Duration
 	loss, twice float64
 	held        map[raft.ServerAddress]chan struct{}
+	// away are hosts whose messages, in both directions, are lost.
+	away map[raft.ServerAddress]bool
 	// slow is how much longer everything but heartbeats takes to a host. Heartbeats
 	// have a connection of their own, on which nothing stands before them.
 	slow map[raft.ServerAddress]time.Duration
@@ -39,6 +41,7 @@ func newMessages(rng *rand.Rand) *messages {
 	return &messages{
 		rng: rand.New(rand.NewPCG(rng.Uint64(), 10)), hosts: map[raft.ServerAddress]*bareTransport{}, delay: 2 * time.Millisecond,
 		held: map[raft.ServerAddress]chan struct{}{}, slow: map[raft.ServerAddress]time.Duration{},
+		away: map[raft.ServerAddress]bool{},
 	}
 }
 
@@ -56,15 +59,27 @@ func (m *messages) hold(a raft.ServerAddress) (release func()) {
 	}
 }
 
+// cut loses what a host sends and is sent, until the function that it returns is called.
+func (m *messages) cut(a raft.ServerAddress) (heal func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.away[a] = true
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.away, a)
+	}
+}
+
 // pass takes a message to a host, and says whether it arrived, and
 // whether it arrives once more.
-func (m *messages) pass(to raft.ServerAddress, heartbeat bool) (arrived, again bool) {
+func (m *messages) pass(from, to raft.ServerAddress, heartbeat bool) (arrived, again bool) {
 	m.mu.Lock()
 	delay := time.Duration(m.rng.Int64N(int64(m.delay)))
 	if !heartbeat {
 		delay += m.slow[to]
 	}
-	lost, again := m.rng.Float64() < m.loss, m.rng.Float64() < m.twice
+	lost, again := m.rng.Float64() < m.loss || m.away[from] || m.away[to], m.rng.Float64() < m.twice
 	m.mu.Unlock()
 	time.Sleep(delay)
 	m.mu.Lock()
@@ -87,6 +102,7 @@ type bareTransport struct {
 	fastPath  bool
 	heartbeat func(raft.RPC)
 	closed    chan struct{}
+	once      sync.Once
 }
 
 func (t *bareTransport) Consumer() <-chan raft.RPC            { return t.consumer }
@@ -141,7 +157,7 @@ func call[R any](t *bareTransport, to raft.ServerAddress, request any, resp *R) 
 	if paused != nil {
 		<-paused
 	}
-	arrived, again := t.pass(to, isHeartbeat(request))
+	arrived, again := t.pass(t.address, to, isHeartbeat(request))
 	if !arrived {
 		time.Sleep(lossTimeout)
 		return errLost
@@ -151,12 +167,12 @@ func call[R any](t *bareTransport, to raft.ServerAddress, request any, resp *R) 
 	t.mu.Unlock()
 	if again {
 		go func() {
-			t.pass(to, false)
+			t.pass(t.address, to, false)
 			target.deliver(request)
 		}()
 	}
 	answer, err := target.deliver(request)
-	if back, _ := t.pass(t.address, false); !back {
+	if back, _ := t.pass(to, t.address, false); !back {
 		time.Sleep(lossTimeout)
 		return errLost
 	}
@@ -179,6 +195,9 @@ func (m *messages) slowDown(to raft.ServerAddress, by time.Duration) {
 	defer m.mu.Unlock()
 	m.slow[to] = by
 }
+
+// die has nobody hear from this node any more.
+func (t *bareTransport) die() { t.once.Do(func() { close(t.closed) }) }
 
 // deliver hands a request to Raft and waits for the answer.
 func (t *bareTransport) deliver(request any) (any, error) {
@@ -213,6 +232,10 @@ type bareNode struct {
 	machine   *bareMachine
 	snapshots *raft.InmemSnapshotStore
 	config    *raft.Config
+	// open opens other stores than store, if it is not nil, at each start.
+	open   func(*bareNode) (raft.LogStore, raft.StableStore)
+	logs   raft.LogStore
+	stable raft.StableStore
 }
 
 type gatedStore struct {
@@ -247,17 +270,44 @@ func (s *gatedStore) StoreLogs(logs []*raft.Log) error {
 
 func (s *gatedStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
-// bareMachine counts what is applied.
+// bareMachine counts what is applied, and what is restored. slow is how long a
+// command takes.
 type bareMachine struct {
-	mu      sync.Mutex
-	applied int
+	slow time.Duration
+	// installed, if not nil, is called when a snapshot has become the state.
+	installed func()
+
+	mu                sync.Mutex
+	applied, restored int
+	index             uint64
 }
 
-func (m *bareMachine) Apply(*raft.Log) any {
+func (m *bareMachine) Apply(entry *raft.Log) any {
+	time.Sleep(m.slow)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.applied++
+	m.index = entry.Index
 	return m.applied
+}
+
+// durable is the index up to which all is applied.
+func (m *bareMachine) durable() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.index
+}
+
+func (m *bareMachine) reached(index uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.index = index
+}
+
+func (m *bareMachine) installs() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.restored
 }
 
 func (m *bareMachine) count() int {
@@ -268,6 +318,12 @@ func (m *bareMachine) count() int {
 
 // bareCluster starts three nodes. tune changes what each is told.
 func bareCluster(t *testing.T, network *messages, fastPath bool, tune func(*raft.Config)) []*bareNode {
+	t.Helper()
+	return bareClusterOn(t, network, fastPath, tune, nil)
+}
+
+// bareClusterOn starts three nodes on the stores that open opens.
+func bareClusterOn(t *testing.T, network *messages, fastPath bool, tune func(*raft.Config), open func(*bareNode) (raft.LogStore, raft.StableStore)) []*bareNode {
 	t.Helper()
 	var members raft.Configuration
 	for i := range 3 {
@@ -284,8 +340,12 @@ func bareCluster(t *testing.T, network *messages, fastPath bool, tune func(*raft
 		c.Logger = hclog.NewNullLogger()
 		c.NoLegacyTelemetry = true
 		tune(c)
-		n := &bareNode{transport: network.hosts[member.Address], store: &gatedStore{InmemStore: raft.NewInmemStore()}, machine: &bareMachine{}, snapshots: raft.NewInmemSnapshotStore(), config: c}
-		if err := raft.BootstrapCluster(c, n.store, n.store, n.snapshots, n.transport, members); err != nil {
+		n := &bareNode{
+			transport: network.hosts[member.Address], store: &gatedStore{InmemStore: raft.NewInmemStore()}, machine: &bareMachine{},
+			snapshots: raft.NewInmemSnapshotStore(), config: c, open: open,
+		}
+		n.openStores()
+		if err := raft.BootstrapCluster(c, n.logs, n.stable, n.snapshots, n.transport, members); err != nil {
 			t.Fatal(err)
 		}
 		n.start(t)
@@ -294,31 +354,40 @@ func bareCluster(t *testing.T, network *messages, fastPath bool, tune func(*raft
 	return nodes
 }
 
+func (n *bareNode) openStores() {
+	n.logs, n.stable = n.store, n.store
+	if n.open != nil {
+		n.logs, n.stable = n.open(n)
+	}
+}
+
 func (n *bareNode) start(t *testing.T) {
 	t.Helper()
 	var err error
-	if n.Raft, err = raft.NewRaft(n.config, n.machine, n.store, n.store, n.snapshots, n.transport); err != nil {
+	if n.Raft, err = raft.NewRaft(n.config, n.machine, n.logs, n.stable, n.snapshots, n.transport); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // reborn ends the node's process and starts it again on what is stored, and on a
 // state machine that had applied so much. meanwhile is called while it is down.
-func (n *bareNode) reborn(t *testing.T, applied int, meanwhile func()) *bareNode {
+func (n *bareNode) reborn(t *testing.T, machine *bareMachine, meanwhile func()) *bareNode {
 	t.Helper()
-	close(n.transport.closed)
-	store, snapshots := raft.NewInmemStore(), n.snapshots
+	n.transport.die()
+	store := raft.NewInmemStore()
 	copyStore(t, n.store.InmemStore, store)
-	transport := *n.transport
-	transport.consumer, transport.closed = make(chan raft.RPC), make(chan struct{})
+	transport := &bareTransport{
+		messages: n.transport.messages, address: n.transport.address, consumer: make(chan raft.RPC), fastPath: n.transport.fastPath, closed: make(chan struct{}),
+	}
 	n.transport.mu.Lock()
-	n.transport.hosts[n.transport.address] = &transport
+	n.transport.hosts[n.transport.address] = transport
 	n.transport.mu.Unlock()
 	if err := n.Shutdown().Error(); err != nil {
 		t.Error(err)
 	}
 	meanwhile()
-	again := &bareNode{transport: &transport, store: &gatedStore{InmemStore: store}, machine: &bareMachine{applied: applied}, snapshots: snapshots, config: n.config}
+	again := &bareNode{transport: transport, store: &gatedStore{InmemStore: store}, machine: machine, snapshots: n.snapshots, config: n.config, open: n.open}
+	again.openStores()
 	again.start(t)
 	return again
 }
@@ -363,7 +432,7 @@ func stopBare(t *testing.T, nodes []*bareNode) {
 		if err := n.Shutdown().Error(); err != nil {
 			t.Error(err)
 		}
-		close(n.transport.closed)
+		n.transport.die()
 	}
 }
 

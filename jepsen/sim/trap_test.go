@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -15,35 +14,17 @@ import (
 	"tidemark/fsm"
 )
 
-// Each trap of the library is shown over many trials: the bare library falls into
-// it in some, and the server's floors, or the library with the defence, in none.
 var trials = flag.Int("sim.trials", 6, "how many trials of each trap")
-
-// overTrials runs trials, each in a bubble of its own, and counts those that hit.
-func overTrials(t *testing.T, count int, trial func(*testing.T, *rand.Rand) bool) (hits int) {
-	t.Helper()
-	for seed := range uint64(count) {
-		synctest.Test(t, func(t *testing.T) {
-			if trial(t, rand.New(rand.NewPCG(*first+seed, 8))) {
-				hits++
-			}
-		})
-	}
-	return hits
-}
 
 // Trap 1: a heartbeat that is handled beside the main loop changes the term under a
 // leader, which then stamps an entry with a term that another node leads: two
 // entries with the same index and term, and different data.
 func TestTrapHeartbeatChangesTheTerm(t *testing.T) {
-	if hits := overTrials(t, *trials, func(t *testing.T, rng *rand.Rand) bool { return usurp(t, rng, true) }); hits == 0 {
-		t.Errorf("bare: 0 of %d trials; the library may have been mended", *trials)
-	} else {
-		t.Logf("bare: %d of %d trials broke log matching", hits, *trials)
-	}
-	if hits := overTrials(t, *trials, func(t *testing.T, rng *rand.Rand) bool { return usurp(t, rng, false) }); hits > 0 {
-		t.Errorf("without the fast path: %d of %d trials broke log matching", hits, *trials)
-	}
+	showTrap(t, trap{
+		number: 1, name: "a heartbeat changes the term under a leader", bareTrials: *trials, trials: *trials,
+		bare: func(t *testing.T, rng *rand.Rand) bool { return usurp(t, rng, true) },
+		ours: func(t *testing.T, rng *rand.Rand) bool { return usurp(t, rng, false) },
+	})
 }
 
 // usurp has a follower take leadership by a late TimeoutNow while clients write
@@ -69,7 +50,7 @@ func usurp(t *testing.T, rng *rand.Rand, fastPath bool) bool {
 		// The others are a majority without it.
 		network.slowDown(leader.transport.address, time.Second)
 		next := rest[rng.IntN(len(rest))]
-		if _, err := next.transport.deliver(&raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}); err != nil {
+		if err := standNow(next); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(500 * time.Millisecond)
@@ -116,15 +97,7 @@ func logsMatch(t *testing.T, nodes []*bareNode) bool {
 // write. The read index of package raftnode never does.
 func TestTrapReadIndexOfAPausedLeader(t *testing.T) {
 	// It takes some luck, and little time.
-	bare := 20 * *trials
-	if hits := overTrials(t, bare, verifyPaused); hits == 0 {
-		t.Errorf("bare: 0 of %d trials; the library may have been mended", bare)
-	} else {
-		t.Logf("bare: in %d of %d trials VerifyLeader let a stale read through", hits, bare)
-	}
-	if hits := overTrials(t, *trials, readPaused); hits > 0 {
-		t.Errorf("read index: %d of %d trials let a stale read through", hits, *trials)
-	}
+	showTrap(t, trap{number: 2, name: "a paused leader verifies itself", bareTrials: 20 * *trials, bare: verifyPaused, trials: *trials, ours: readPaused})
 }
 
 // verifyPaused pauses a leader, with answers on their way to it, until another node
