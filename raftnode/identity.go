@@ -67,7 +67,7 @@ func claim(path, nodeID string, kind logstore.Kind, create bool) (*Directory, er
 		return nil, err
 	}
 	if create {
-		if err := os.MkdirAll(path, 0o750); err != nil {
+		if err := makeDurably(path); err != nil {
 			return nil, fmt.Errorf("make the data directory: %w", err)
 		}
 	}
@@ -80,6 +80,22 @@ func claim(path, nodeID string, kind logstore.Kind, create bool) (*Directory, er
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// makeDurably makes a directory and those above it, if they are not there. What is
+// synced in it would be lost with its own name.
+func makeDurably(path string) error {
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(path)
+	if err := makeDurably(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
 }
 
 func lockDirectory(path string) (*os.File, error) {
@@ -164,7 +180,11 @@ func writeFileDurably(name string, data []byte) error {
 	if err := os.Rename(tmp, name); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(name))
+	return syncDir(filepath.Dir(name))
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
