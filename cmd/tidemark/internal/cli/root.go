@@ -177,6 +177,14 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	}
 }
 
+// hide keeps a flag out of the help.
+func hide(cmd *cobra.Command, flag string) {
+	// It fails only for a flag that does not exist.
+	if err := cmd.Flags().MarkHidden(flag); err != nil {
+		panic(err)
+	}
+}
+
 // client connects to the cluster. The caller closes it.
 func (a *app) client(options ...client.Option) (*client.Client, error) {
 	logger, err := a.logger()

@@ -51,6 +51,9 @@ the node must not go on with, 4 the disk is full.`,
 	flags.Var((*byteSize)(&cfg.TrailingBytes), "trailing-bytes", "bound on the log that is kept for nodes that are away")
 	flags.Var((*byteSize)(&cfg.DiskReserve), "disk-reserve", "free space below which the node steps aside until there is more; 0 never")
 	flags.DurationVar(&cfg.ShutdownTimeout, "shutdown-timeout", cfg.ShutdownTimeout, "bound on an orderly end")
+	// For fault injection, not for operators: it is not shown, and loud where it is used.
+	flags.StringVar(&cfg.ClockOffsetFile, "clock-offset-file", "", "`file` with a duration by which this node's clock is wrong; read again while it runs")
+	hide(cmd, "clock-offset-file")
 	complete(cmd, "log-store", "wal", "boltdb")
 	return cmd
 }

@@ -39,6 +39,9 @@ type Config struct {
 	DiskReserve uint64
 	// ShutdownTimeout bounds an orderly end.
 	ShutdownTimeout time.Duration
+	// ClockOffsetFile names a file with a duration by which the node's clock is wrong;
+	// empty for the machine's clock. It is for tests alone.
+	ClockOffsetFile string
 	// Version is that of the binary, told to peers and clients.
 	Version string
 }

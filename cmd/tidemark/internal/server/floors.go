@@ -85,6 +85,7 @@ func (s *server) nodeConfig(f *floors) raftnode.Config {
 	cfg.Machine = f.machine
 	cfg.EncodeEntry = fsm.EncodeEntry
 	cfg.Noop = fsm.Noop{}.Encode()
+	cfg.Clock = s.clock
 	cfg.Logger = s.base.With("floor", "raftnode")
 	cfg.Fatal = s.fatal
 	cfg.Metrics = raftnode.NewMetrics(f.metrics)

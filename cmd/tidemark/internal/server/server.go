@@ -29,6 +29,7 @@ type server struct {
 	// logger names this node; base does not, for a floor that does so itself.
 	logger, base *slog.Logger
 	disk         *disk
+	clock        func() time.Time
 
 	mu sync.Mutex
 	// floors is nil while the node does not serve, and reason then says why.
@@ -48,6 +49,10 @@ func Run(ctx context.Context, cfg Config, logger *slog.Logger) error {
 		base:   logger,
 		disk:   newDisk(cfg.DataDir, cfg.DiskReserve),
 		reason: errors.New("starting"),
+	}
+	var err error
+	if s.clock, err = openClock(cfg.ClockOffsetFile, s.logger); err != nil {
+		return err
 	}
 	port, err := openHTTP(cfg.HTTPListen, s.ready, s.gatherer(), s.logger)
 	if err != nil {
