@@ -5,6 +5,7 @@ package disk
 import (
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -28,7 +29,7 @@ type Saved struct {
 func (d *Disk) FlipBit(pattern string, offset int64, seed uint64) (Damage, error) {
 	return d.damage(pattern, seed, func(file *os.File, c *contents, random *rand.Rand) (Damage, error) {
 		if offset < 0 {
-			offset = random.Int64N(c.size)
+			offset = somewhere(random, c.size)
 		}
 		damage := Damage{Offset: offset, Bit: uint(random.IntN(8))}
 		var b [1]byte
@@ -52,7 +53,7 @@ func (d *Disk) FlipBit(pattern string, offset int64, seed uint64) (Damage, error
 func (d *Disk) Truncate(pattern string, size int64, seed uint64) (Damage, error) {
 	return d.damage(pattern, seed, func(file *os.File, c *contents, random *rand.Rand) (Damage, error) {
 		if size < 0 {
-			size = random.Int64N(c.size)
+			size = somewhere(random, c.size)
 		}
 		if size > c.size {
 			return Damage{}, fmt.Errorf("size %d is more than the file has, %d", size, c.size)
@@ -62,6 +63,16 @@ func (d *Disk) Truncate(pattern string, size int64, seed uint64) (Damage, error)
 		c.reset()
 		return Damage{Offset: size}, file.Truncate(size)
 	})
+}
+
+// somewhere is an offset in a file of the size. Half of the time it is anywhere, and
+// otherwise each order of magnitude has the same chance, because a file that a database
+// made in advance is full at its beginning only.
+func somewhere(random *rand.Rand, size int64) int64 {
+	if random.IntN(2) == 0 {
+		return random.Int64N(size)
+	}
+	return min(size-1, int64(math.Exp(random.Float64()*math.Log(float64(size)))))
 }
 
 // damage calls f with one file that matches the pattern and is not empty, while

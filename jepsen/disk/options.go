@@ -135,7 +135,8 @@ type Control interface {
 	// Fill leaves that many bytes free, until Heal.
 	Fill(free int64)
 	// FlipBit changes one bit of one file that matches the pattern (see Rule.Path), at
-	// the offset, or where the seed decides if offset is negative.
+	// the offset, or where the seed decides if offset is negative: anywhere, and more
+	// often near the beginning.
 	FlipBit(pattern string, offset int64, seed uint64) (Damage, error)
 	// Truncate cuts one file that matches the pattern down to size, or to where the
 	// seed decides if size is negative.

@@ -33,6 +33,7 @@ type Host struct {
 	// mu guards what follows, and makes changes of the network one after the other.
 	mu     sync.Mutex
 	nodes  []*node
+	gone   []*node
 	links  links
 	added  int
 	closed bool
@@ -77,6 +78,9 @@ func New(options Options) (*Host, error) {
 	}
 	for _, n := range h.nodes {
 		n.found = []string{"--initial-cluster", strings.Join(members, ",")}
+		if options.OldBinary != "" {
+			n.SetBinary(options.OldBinary)
+		}
 	}
 	return h, nil
 }
@@ -106,6 +110,9 @@ func (h *Host) describe() (*node, error) {
 	n.dir = filepath.Join(h.options.Dir, string(n.id))
 	n.dataDir = filepath.Join(n.dir, "data")
 	if err := os.MkdirAll(n.dataDir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := n.SetClock(0); err != nil {
 		return nil, err
 	}
 	if h.options.NewDisk != nil {
@@ -190,7 +197,7 @@ func (h *Host) Endpoints() []string {
 // and if they are on loopback for want of namespaces, why.
 func (h *Host) Describe() string {
 	var can, cannot []string
-	for _, feature := range []Feature{FeatureCut, FeatureDelay, FeatureLoss, FeatureBandwidth, FeatureDisk} {
+	for _, feature := range []Feature{FeatureCut, FeatureDelay, FeatureLoss, FeatureBandwidth, FeatureDisk, FeatureClock, FeatureUpgrade} {
 		if h.Supports(feature) {
 			can = append(can, string(feature))
 		} else {
@@ -211,11 +218,22 @@ func (h *Host) Describe() string {
 func (h *Host) Nodes() []Node {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	nodes := make([]Node, len(h.nodes))
-	for i, n := range h.nodes {
-		nodes[i] = n
+	return asNodes(h.nodes)
+}
+
+// Removed is Cluster's.
+func (h *Host) Removed() []Node {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return asNodes(h.gone)
+}
+
+func asNodes(nodes []*node) []Node {
+	out := make([]Node, len(nodes))
+	for i, n := range nodes {
+		out[i] = n
 	}
-	return nodes
+	return out
 }
 
 // Node is Cluster's.
@@ -262,6 +280,7 @@ func (h *Host) Remove(id NodeID) error {
 		return err
 	}
 	h.nodes = slices.DeleteFunc(h.nodes, func(other *node) bool { return other == n })
+	h.gone = append(h.gone, n)
 	for p := range h.links {
 		if p.from == id || p.to == id {
 			delete(h.links, p)

@@ -30,6 +30,10 @@ const (
 	FeatureBandwidth Feature = "bandwidth"
 	// FeatureDisk says that nodes have a Disk.
 	FeatureDisk Feature = "disk"
+	// FeatureClock is SetClock.
+	FeatureClock Feature = "clock"
+	// FeatureUpgrade says that the first nodes run Options.OldBinary.
+	FeatureUpgrade Feature = "upgrade"
 )
 
 // Cluster is what nemeses work on. All methods are safe for concurrent use. Faults
@@ -48,6 +52,8 @@ type Cluster interface {
 	// Neither asks the cluster to change its members: that goes through the client.
 	Add() (Node, error)
 	Remove(id NodeID) error
+	// Removed returns the nodes that were removed, in the order in which they were.
+	Removed() []Node
 	// Kill sends SIGKILL to all the nodes before it waits for any of them.
 	Kill(ids ...NodeID) error
 
@@ -108,12 +114,23 @@ type Node interface {
 	Paused() bool
 	PID() int
 
+	// Outdated reports whether Start runs Options.OldBinary; Upgrade makes it run
+	// Options.Binary from the next one on.
+	Outdated() bool
+	Upgrade()
 	// SetBinary, SetArgs and SetEnv change what the next Start runs: the program, the
 	// arguments after those that every node gets, and NAME=VALUE lines that are added
 	// to the environment.
 	SetBinary(path string)
 	SetArgs(args ...string)
 	SetEnv(env ...string)
+	// Run runs another command of the node's program where the node is, and returns
+	// what it printed, also beside an error. It is killed when ctx ends.
+	Run(ctx context.Context, args ...string) (output string, err error)
+	// SetClock makes the clock by which the node stamps messages differ from the
+	// machine's, from now on and for later starts; 0 ends it. A process that runs
+	// follows within 50 ms.
+	SetClock(offset time.Duration) error
 	// Stats asks the kernel and the node's HTTP port. No fault of a link is in the
 	// way but Bandwidth. A node that does not answer takes two seconds, or what ctx leaves.
 	Stats(ctx context.Context) (Stats, error)
@@ -155,8 +172,9 @@ type Disk interface {
 
 // Options is what a Host is made of.
 type Options struct {
-	// Binary is the tidemark to run.
-	Binary string
+	// Binary is the tidemark to run. OldBinary, if it is not empty, is an older one that
+	// the first nodes run until they are upgraded.
+	Binary, OldBinary string
 	// Dir gets the nodes' data and logs: Dir/n1/data, Dir/n1/start-1.log, …
 	Dir string
 	// Nodes is how many nodes form the cluster.

@@ -14,8 +14,13 @@ type pair struct{ from, to NodeID }
 
 // Supports is Cluster's.
 func (h *Host) Supports(feature Feature) bool {
-	if feature == FeatureDisk {
+	switch feature {
+	case FeatureDisk:
 		return h.options.NewDisk != nil
+	case FeatureClock:
+		return true
+	case FeatureUpgrade:
+		return h.options.OldBinary != ""
 	}
 	return h.network.supports(feature)
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +64,14 @@ func (n *node) SetBinary(path string) {
 	n.binary = path
 }
 
+func (n *node) Outdated() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.host.options.OldBinary != "" && n.binary == n.host.options.OldBinary
+}
+
+func (n *node) Upgrade() { n.SetBinary(n.host.options.Binary) }
+
 func (n *node) SetArgs(args ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -72,6 +82,19 @@ func (n *node) SetEnv(env ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.env = slices.Clone(env)
+}
+
+// clockFile holds the offset of the node's clock. It is not on the node's disk, which
+// may be made to fail.
+func (n *node) clockFile() string { return filepath.Join(n.dir, "clock-offset") }
+
+func (n *node) SetClock(offset time.Duration) error {
+	// By a rename, so that it is never read half written.
+	next := n.clockFile() + ".next"
+	if err := os.WriteFile(next, []byte(offset.String()+"\n"), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(next, n.clockFile())
 }
 
 // retire keeps the node from being started again.

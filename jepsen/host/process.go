@@ -44,6 +44,7 @@ func (n *node) Start() error {
 	cmd := exec.Command(n.binary, n.commandLine()...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(append(os.Environ(), n.host.options.Env...), n.env...)
+	cmd.Env = append(cmd.Env, "TIDEMARK_CLOCK_OFFSET_FILE="+n.clockFile())
 	p := &process{cmd: cmd, exited: make(chan struct{}), exit: Exit{Started: time.Now(), LogPath: path}}
 	if err := n.host.network.start(n.id, cmd); err != nil {
 		return fmt.Errorf("start node %s: %w", n.id, err)

@@ -15,6 +15,9 @@ import (
 // errNoLeader is returned when a harm is meant for the leader and there is none now.
 var errNoLeader = errors.New("nobody leads now")
 
+// errNothingToDo is returned by a nemesis whose work is done for good.
+var errNothingToDo = errors.New("nothing is left to do")
+
 // shuffled are the nodes in a random order.
 func shuffled(nodes []host.Node, random *rand.Rand) []host.Node {
 	random.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })

@@ -43,10 +43,20 @@ func disks() []named {
 	)
 }
 
-// MayEnd reports whether a node is allowed to end its process for what the nemesis
-// with this name does to it.
-func MayEnd(name string) bool {
-	return name == "disk-full" || name == "disk-hang" || name == "disk-failing" || name == "disk-slow"
+// refused is the exit status of a node that does not go on with its data.
+const refused = 3
+
+// MayEnd reports whether a node is allowed to end its process, with the exit status,
+// for what the nemesis with this name does to it. Damage must be refused, not trip
+// it up.
+func MayEnd(name string, status int) bool {
+	switch name {
+	case "disk-full", "disk-hang", "disk-failing", "disk-slow":
+		return true
+	case "disk-corrupt":
+		return status == refused
+	}
+	return false
 }
 
 // diskFault does something to the disk of one node, which is healed and started again.

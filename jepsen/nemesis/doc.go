@@ -5,7 +5,7 @@
 // # Lanes
 //
 // Each nemesis belongs to a lane: processes (and their disks, and who is a member),
-// links, or leaders. Those of one lane take turns, because they would undo each other;
+// links, leaders, or clocks. Those of one lane take turns, because they would undo each other;
 // those of different lanes overlap. So a mix of kill and partition has nodes that
 // are killed while others are cut off.
 //

@@ -16,8 +16,9 @@ import (
 func members() []named {
 	return []named{
 		{name: "transfer", lane: Leaders, what: "leadership is handed to another node", inject: transfer},
+		{name: "remove", lane: Processes, what: "one node, which may be the leader, is removed while it runs; a new one joins when healed", inject: remove},
 		{name: "replace", lane: Processes, what: "one node is killed and removed for good, and a new one joins", inject: replace},
-		{name: "grow-shrink", lane: Processes, what: "two nodes join, and two nodes, which may be the first ones, are removed", inject: growShrink},
+		{name: "grow-shrink", lane: Processes, what: "two nodes join and work for a while, and then two, which may be the first ones or the leader, are removed", inject: growShrink},
 		{name: "install", lane: Processes, what: "one node is away until it needs a snapshot, and is killed again and again while it is sent one", inject: install},
 	}
 }
@@ -30,6 +31,25 @@ func transfer(ctx context.Context, w *World) (Harm, error) {
 	defer cancel()
 	leader, err := w.Operator.Cluster().TransferLeadership(ctx, "")
 	return Harm{Target: leader, Detail: "leadership transferred"}, err
+}
+
+// remove leaves the cluster smaller by one, until it is healed.
+func remove(ctx context.Context, w *World) (Harm, error) {
+	victim := shuffled(w.Cluster.Nodes(), w.Rand)[0]
+	harm := Harm{Target: string(victim.ID()), Outcome: new(string)}
+	if err := expel(ctx, w, victim); err != nil {
+		harm.Heal = func() error { return startAll([]host.Node{victim}) }
+		return harm, err
+	}
+	harm.Detail = "removed"
+	harm.Heal = func() error {
+		added, err := join(context.Background(), w)
+		if added != nil {
+			*harm.Outcome = fmt.Sprintf("%s joined", added.ID())
+		}
+		return err
+	}
+	return harm, nil
 }
 
 // replace takes away one node and brings in another.
@@ -60,6 +80,7 @@ func growShrink(ctx context.Context, w *World) (Harm, error) {
 			return harm, err
 		}
 	}
+	wait(ctx, writing(w))
 	harm.Detail = "joined; removed:"
 	for _, victim := range shuffled(w.Cluster.Nodes(), w.Rand)[:2] {
 		if err := expel(ctx, w, victim); err != nil {

@@ -22,6 +22,7 @@ const (
 	Processes Lane = "processes"
 	Links     Lane = "links"
 	Leaders   Lane = "leaders"
+	Clocks    Lane = "clocks"
 )
 
 // World is what a nemesis works on. It is used by one goroutine at a time.
@@ -38,6 +39,8 @@ type Harm struct {
 	Target, Detail string
 	// Heal undoes it, also after ctx has ended. Nil if there is nothing to undo.
 	Heal func() error
+	// Outcome says, once Heal has returned, what came of it. Nil if Detail says it all.
+	Outcome *string
 }
 
 // Nemesis is one way to do harm.
@@ -69,7 +72,7 @@ func (n named) Inject(ctx context.Context, w *World) (Harm, error) { return n.in
 // All are the nemeses, in a fixed order.
 func All() []Nemesis {
 	var all []Nemesis
-	for _, list := range [][]named{processes(), links(), disks(), members(), scripts()} {
+	for _, list := range [][]named{processes(), upgrades(), links(), disks(), corruption(), members(), clocks(), scripts()} {
 		for _, n := range list {
 			all = append(all, n)
 		}
@@ -93,8 +96,10 @@ var Mixes = map[string][]string{
 	"links":     {"slow", "lossy", "narrow"},
 	"power":     {"power-one", "power-minority", "power-majority", "power-all", "power-leader"},
 	"disk":      {"disk-full", "disk-slow", "disk-hang", "disk-failing"},
-	"members":   {"transfer", "replace", "grow-shrink"},
-	"rolling":   {"rolling-restart"},
+	"corrupt":   {"disk-corrupt"},
+	"members":   {"transfer", "remove", "replace", "grow-shrink"},
+	"clock":     {"clock-one", "clock-minority", "clock-majority", "clock-all", "clock-leader", "clock-strobe", "transfer"},
+	"rolling":   {"rolling-restart", "rolling-upgrade"},
 	"snapshot":  {"install"},
 	"none":      {},
 }
@@ -113,7 +118,7 @@ func Choose(names []string, supports func(host.Feature) bool) ([]Nemesis, error)
 			members = []string{name}
 		}
 		for _, n := range All() {
-			wanted := slices.Contains(members, n.Name()) || name == "all" && !isScript(n)
+			wanted := slices.Contains(members, n.Name()) || name == "all" && !onlyByName(n)
 			if !wanted || slices.ContainsFunc(chosen, func(c Nemesis) bool { return c.Name() == n.Name() }) {
 				continue
 			}
@@ -130,6 +135,18 @@ func Choose(names []string, supports func(host.Feature) bool) ([]Nemesis, error)
 		}
 	}
 	return chosen, nil
+}
+
+// onlyByName reports whether a nemesis is no part of "all": the steps of scripts must
+// not be disturbed, and rolling-upgrade would let an old version be judged.
+func onlyByName(n Nemesis) bool {
+	return slices.Contains([]string{"part-kill", "pause-kill", "rolling-upgrade"}, n.Name())
+}
+
+// Want reports whether one of the nemeses with the names needs the feature.
+func Want(names []string, feature host.Feature) bool {
+	chosen, err := Choose(names, func(host.Feature) bool { return true })
+	return err == nil && slices.ContainsFunc(chosen, func(n Nemesis) bool { return slices.Contains(n.Needs(), feature) })
 }
 
 // MixNames are the names of the mixes, in order.

@@ -32,7 +32,7 @@ func TestChoose(t *testing.T) {
 		t.Errorf("kill and slow are %v (%v)", names(chosen), err)
 	}
 	all, err := Choose([]string{"all"}, everything)
-	if err != nil || slices.ContainsFunc(all, isScript) || len(all) != len(All())-2 {
+	if err != nil || slices.ContainsFunc(all, onlyByName) || len(all) != len(All())-3 {
 		t.Errorf("all are %v (%v)", names(all), err)
 	}
 	few, err := Choose([]string{"all"}, nothing)
@@ -127,10 +127,12 @@ func (c *cluster) Kill(ids ...host.NodeID) error {
 
 type node struct {
 	host.Node
-	c       *cluster
-	id      host.NodeID
-	running bool
-	paused  bool
+	c        *cluster
+	id       host.NodeID
+	running  bool
+	paused   bool
+	upgraded bool
+	clock    time.Duration
 }
 
 func (n *node) ID() host.NodeID { return n.id }
@@ -138,7 +140,20 @@ func (n *node) Disk() host.Disk { return nil }
 func (n *node) Running() bool   { return n.running }
 func (n *node) Start() error    { n.running = true; n.c.note("start %s", n.id); return nil }
 func (n *node) Pause() error    { n.paused = true; n.c.note("pause %s", n.id); return nil }
-func (n *node) Resume() error   { n.paused = false; n.c.note("resume %s", n.id); return nil }
+func (n *node) Outdated() bool  { return !n.upgraded }
+func (n *node) Upgrade()        { n.upgraded = true; n.c.note("upgrade %s", n.id) }
+func (n *node) Terminate(context.Context) error {
+	n.running = false
+	n.c.note("terminate %s", n.id)
+	return nil
+}
+func (n *node) WaitReady(context.Context) error { n.c.note("ready %s", n.id); return nil }
+func (n *node) SetClock(offset time.Duration) error {
+	n.clock = offset
+	n.c.note("clock %s %v", n.id, offset)
+	return nil
+}
+func (n *node) Resume() error { n.paused = false; n.c.note("resume %s", n.id); return nil }
 
 // play runs nemeses for a minute of virtual time.
 func play(t *testing.T, seed uint64, names ...string) (*cluster, []history.Fault) {

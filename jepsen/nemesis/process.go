@@ -61,19 +61,21 @@ func rollingRestart(ctx context.Context, w *World) (Harm, error) {
 	nodes := w.Cluster.Nodes()
 	harm := Harm{Target: names(nodes), Detail: "SIGTERM and start, one by one", Heal: func() error { return startAll(nodes) }}
 	for _, n := range nodes {
-		if err := restart(ctx, n); err != nil {
+		if err := restart(ctx, n, func() {}); err != nil {
 			return harm, err
 		}
 	}
 	return harm, nil
 }
 
-func restart(ctx context.Context, n host.Node) error {
+// restart stops a node in order, lets between change it, and starts it again.
+func restart(ctx context.Context, n host.Node, between func()) error {
 	stopping, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	if err := n.Terminate(stopping); err != nil {
 		return err
 	}
+	between()
 	if err := n.Start(); err != nil {
 		return err
 	}

@@ -81,6 +81,9 @@ func around(w *World, mean time.Duration) time.Duration { return between(w, mean
 func (s *Schedule) once(ctx context.Context, w *World, n Nemesis, hold time.Duration) error {
 	fault := history.Fault{Name: n.Name(), From: s.Now(), To: history.NeverHealed}
 	harm, err := n.Inject(ctx, w)
+	if errors.Is(err, errNothingToDo) {
+		return nil
+	}
 	fault.Target, fault.Detail = harm.Target, harm.Detail
 	if err != nil {
 		fault.Detail = fmt.Sprintf("%s (%v)", fault.Detail, err)
@@ -92,6 +95,9 @@ func (s *Schedule) once(ctx context.Context, w *World, n Nemesis, hold time.Dura
 	var failed error
 	if harm.Heal != nil {
 		failed = harm.Heal()
+	}
+	if harm.Outcome != nil {
+		fault.Detail = fmt.Sprintf("%s; %s", fault.Detail, *harm.Outcome)
 	}
 	if fault.To = s.Now(); failed != nil {
 		fault.Detail = fmt.Sprintf("%s; not healed: %v", fault.Detail, failed)

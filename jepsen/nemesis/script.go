@@ -24,9 +24,6 @@ func scripts() []named {
 	}
 }
 
-// isScript reports whether a nemesis runs only when it is asked for by name.
-func isScript(n Nemesis) bool { return n.Name() == "part-kill" || n.Name() == "pause-kill" }
-
 // roles are who does what in a script: the minority misses writes; the victim, one of
 // the rest, crashes; then minority and victim are a majority, without the others.
 type roles struct {

@@ -34,7 +34,7 @@ const freeDoors = 2
 // form starts the cluster and connects clients to it.
 func (r *run) form(ctx context.Context) error {
 	options := host.Options{
-		Binary: r.Binary, Dir: r.path("nodes"), Nodes: r.Nodes,
+		Binary: r.Binary, OldBinary: r.OldBinary, Dir: r.path("nodes"), Nodes: r.Nodes,
 		Args: r.Args, Env: r.Env, Loopback: r.Loopback, Logger: r.Logger,
 	}
 	if r.wantsDisk() {
@@ -72,10 +72,7 @@ func (r *run) wantsDisk() bool {
 	if r.NoDisk {
 		return false
 	}
-	chosen, err := nemesis.Choose(r.Mix, func(host.Feature) bool { return true })
-	return err == nil && slices.ContainsFunc(chosen, func(n nemesis.Nemesis) bool {
-		return slices.Contains(n.Needs(), host.FeatureDisk) || n.Name() == "part-kill" || n.Name() == "pause-kill"
-	})
+	return nemesis.Want(r.Mix, host.FeatureDisk) || slices.Contains(r.Mix, "part-kill") || slices.Contains(r.Mix, "pause-kill")
 }
 
 // newDisk mounts a disk at dir. What it holds is in a folder beside it.
@@ -84,8 +81,18 @@ func (r *run) newDisk(id host.NodeID, dir string) (host.Disk, error) {
 	if err := os.MkdirAll(backing, 0o755); err != nil {
 		return nil, err
 	}
-	return disk.Mount(backing, dir, disk.Options{Seed: r.Seed, Logger: r.Logger.With("disk", id)})
+	mounted, err := disk.Mount(backing, dir, disk.Options{Seed: r.Seed, Logger: r.Logger.With("disk", id)})
+	if err != nil {
+		return nil, err
+	}
+	return dataDisk{mounted}, nil
 }
+
+// dataDisk is a disk with the node's directory in it: a damaged one is moved aside,
+// which a mountpoint cannot be.
+type dataDisk struct{ *disk.Disk }
+
+func (d dataDisk) DataDir() string { return filepath.Join(d.Disk.DataDir(), "tidemark") }
 
 // connect opens the doors: one to each node, and some that lead anywhere.
 func (r *run) connect() error {

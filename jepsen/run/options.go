@@ -34,6 +34,9 @@ type Options struct {
 	Out string
 	// Binary is the tidemark to run, and Version what is recorded of it.
 	Binary, Version string
+	// OldBinary, if it is not empty, is an older one that the nodes run until
+	// rolling-upgrade has its turn.
+	OldBinary string
 	// Env are NAME=VALUE lines for all nodes, Args more arguments.
 	Env, Args []string
 	// Loopback does without network namespaces, NoDisk without the disks that nemeses can harm.

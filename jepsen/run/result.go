@@ -121,6 +121,9 @@ func (r *run) parameters() []report.Parameter {
 		{Name: "timelines", Value: fmt.Sprintf("%d hot, %d cold", r.Hot, r.Cold)},
 		{Name: "version", Value: r.Version},
 	}
+	if r.OldBinary != "" {
+		parameters = append(parameters, report.Parameter{Name: "started with", Value: r.OldBinary})
+	}
 	if len(r.Env) > 0 {
 		parameters = append(parameters, report.Parameter{Name: "environment", Value: strings.Join(r.Env, " ")})
 	}

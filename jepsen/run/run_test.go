@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tidemark/jepsen/history"
+	"tidemark/jepsen/host"
 )
 
 // binary is the program that the nodes run, built for these tests.
@@ -182,20 +183,27 @@ func TestWhichExitsAreExcused(t *testing.T) {
 	faults := []history.Fault{
 		{Name: "disk-failing", Target: "n2", From: 10 * time.Second, To: 20 * time.Second},
 		{Name: "kill-one", Target: "n1", From: 10 * time.Second, To: 20 * time.Second},
+		{Name: "disk-corrupt", Target: "n3 n45", From: 10 * time.Second, To: 20 * time.Second},
 	}
 	for _, c := range []struct {
-		node string
-		at   time.Duration
-		want bool
+		node   host.NodeID
+		status int
+		at     time.Duration
+		want   bool
 	}{
-		{"n2", 15 * time.Second, true},
-		{"n2", 25 * time.Second, true},
-		{"n2", 5 * time.Second, false},
-		{"n2", 50 * time.Second, false},
-		{"n1", 15 * time.Second, false},
+		{"n2", 1, 15 * time.Second, true},
+		{"n2", 1, 25 * time.Second, true},
+		{"n2", 1, 5 * time.Second, false},
+		{"n2", 1, 50 * time.Second, false},
+		{"n1", 1, 15 * time.Second, false},
+		{"n3", 3, 15 * time.Second, true},
+		// A panic, or SIGSEGV, is not how damage is refused.
+		{"n3", 2, 15 * time.Second, false},
+		{"n3", -1, 15 * time.Second, false},
+		{"n4", 3, 15 * time.Second, false},
 	} {
-		if got := excused(faults, c.node, c.at); got != c.want {
-			t.Errorf("the end of %s at %v: excused is %v, want %v", c.node, c.at, got, c.want)
+		if got := excused(faults, ending{c.node, host.Exit{Status: c.status}}, c.at); got != c.want {
+			t.Errorf("the end of %s at %v with status %d: excused is %v, want %v", c.node, c.at, c.status, got, c.want)
 		}
 	}
 }

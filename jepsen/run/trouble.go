@@ -4,6 +4,7 @@ package run
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,7 +43,7 @@ func (t *troubles) note(name, where string, err error) {
 func (t *troubles) exits(r *run) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, n := range r.host.Nodes() {
+	for _, n := range append(r.host.Removed(), r.host.Nodes()...) {
 		for _, exit := range n.Exits() {
 			if !exit.Asked {
 				t.ended = append(t.ended, ending{n.ID(), exit})
@@ -62,7 +63,7 @@ func (t *troubles) anomalies(h *history.History) []checker.Anomaly {
 	list := t.list
 	for _, e := range t.ended {
 		at := e.exit.Ended.Sub(h.Meta.Started)
-		if excused(h.Faults, string(e.node), at) {
+		if excused(h.Faults, e, at) {
 			continue
 		}
 		list = append(list, checker.Anomaly{
@@ -73,10 +74,11 @@ func (t *troubles) anomalies(h *history.History) []checker.Anomaly {
 	return list
 }
 
-// excused reports whether a node was allowed to end at that time.
-func excused(faults []history.Fault, node string, at time.Duration) bool {
+// excused reports whether a node was allowed to end so at that time.
+func excused(faults []history.Fault, e ending, at time.Duration) bool {
 	for _, f := range faults {
-		if nemesis.MayEnd(f.Name) && strings.Contains(f.Target, node) && at >= f.From && (f.To == history.NeverHealed || at <= f.To+endingPatience) {
+		targeted := slices.Contains(strings.Fields(f.Target), string(e.node))
+		if nemesis.MayEnd(f.Name, e.exit.Status) && targeted && at >= f.From && (f.To == history.NeverHealed || at <= f.To+endingPatience) {
 			return true
 		}
 	}

@@ -52,6 +52,7 @@ func flagsOf(flags *pflag.FlagSet, o *run.Options) {
 	flags.DurationVar(&o.Patience, "patience", o.Patience, "bound on one operation of a client")
 	flags.DurationVar(&o.Porcupine, "porcupine", o.Porcupine, "bound on the second opinion; 0 does without")
 	flags.StringVar(&o.Binary, "binary", "", "the tidemark to run (default: built from this module)")
+	flags.StringVar(&o.OldBinary, "old-binary", "", "the tidemark that rolling-upgrade starts from (default: built from the oldest kept commit)")
 	flags.StringSliceVar(&o.Env, "env", nil, "`NAME=VALUE` for all nodes, such as a planted bug")
 	flags.StringSliceVar(&o.Args, "node-arg", o.Args, "more `arguments` for all nodes")
 	flags.BoolVar(&o.Loopback, "loopback", false, "nodes on loopback with relays, even where network namespaces can be had")
@@ -66,6 +67,9 @@ func perform(ctx context.Context, options run.Options) error {
 	}
 	var err error
 	if options.Binary, err = binary(ctx, options); err != nil {
+		return err
+	}
+	if err := withOldest(ctx, &options); err != nil {
 		return err
 	}
 	options.Version = version(ctx, options.Binary)
