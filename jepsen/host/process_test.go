@@ -156,3 +156,64 @@ func TestDisk(t *testing.T) {
 		t.Errorf("the disk was closed %d times", disks["n1"].closed)
 	}
 }
+
+// The first nodes run the old program until they are upgraded, and later ones the new.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	old := filepath.Join(t.TempDir(), "tidemark-old")
+	if out, err := exec.Command("cp", program, old).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h := form(t, Options{Nodes: 1, OldBinary: old})
+	runs := func(n Node, want string) {
+		t.Helper()
+		if path, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(n.PID()), "exe")); err != nil || path != want {
+			t.Errorf("%s runs %s, want %s (%v)", n.ID(), path, want, err)
+		}
+	}
+	n := h.Node("n1")
+	runs(n, old)
+	if !n.Outdated() || !h.Supports(FeatureUpgrade) {
+		t.Error("a node with the old program is not outdated")
+	}
+	added, err := h.Add()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := added.Start(); err != nil {
+		t.Fatal(err)
+	}
+	runs(added, program)
+	if err := n.Terminate(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	n.Upgrade()
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	runs(n, program)
+	if n.Outdated() || added.Outdated() {
+		t.Error("a node with the new program is outdated")
+	}
+}
+
+// A command runs where the node is, and tells what it printed also when it fails.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	h := form(t, Options{Nodes: 1})
+	n := h.Node("n1")
+	endpoint := n.Endpoint()
+	if out, err := n.Run(testContext(t), "status", "--endpoints", endpoint); err != nil || !strings.Contains(out, "n1") {
+		t.Errorf("status: %v, %q", err, out)
+	}
+	if err := n.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := n.Run(testContext(t), "check", "--data-dir", n.DataDir()); err != nil || !strings.Contains(out, "store") {
+		t.Errorf("check: %v, %q", err, out)
+	}
+	out, err := n.Run(testContext(t), "check", "--data-dir", "nowhere")
+	if err == nil || !strings.Contains(out, "nowhere") || !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("check of nothing: %v, %q", err, out)
+	}
+}
