@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tidemark"
+	"tidemark/internal/planted"
 )
 
 // ack applies one Ack: all items are judged first, and cursors are written only
@@ -68,6 +69,9 @@ func (t *transition) move(reader tidemark.ReaderID, item *AckItem, head *tidemar
 	if item.Read != nil {
 		read = max(read, *item.Read)
 		delivered = max(delivered, read)
+	}
+	if planted.Is(planted.CursorRegress) && item.Delivered != nil {
+		delivered, read = *item.Delivered, min(read, *item.Delivered)
 	}
 	if delivered == cursor.Delivered && read == cursor.Read {
 		return cursor, nil

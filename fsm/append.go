@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tidemark"
+	"tidemark/internal/planted"
 )
 
 // verdict is what an append will do, found without writing anything.
@@ -41,7 +42,7 @@ func (t *transition) append(a *Append) (AppendResult, error) {
 func (t *transition) judge(a *Append, head *tidemark.Head, exists bool, before added) (v verdict, err error) {
 	v.content = a.Draft.Hash(tidemark.HashPayload(a.Draft.Payload))
 	known, found := before[a.Draft.ID]
-	if !found && exists {
+	if !found && exists && !planted.Is(planted.NoDedupe) {
 		if known, found, err = t.batch.Lookup(head.Number, a.Draft.ID); err != nil {
 			return v, err
 		}

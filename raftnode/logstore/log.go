@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"tidemark/internal/planted"
 )
 
 // log is the raft.LogStore: the backend with trailers, the mark, the cache and
@@ -136,7 +138,11 @@ func (g *log) store(logs []*raft.Log) error {
 		}
 		next++
 	}
-	sealed, sum := seal(logs, sum, last)
+	synced := last
+	if planted.Is(planted.EarlyAck) {
+		synced = 0
+	}
+	sealed, sum := seal(logs, sum, synced)
 	if err := g.inner.StoreLogs(sealed); err != nil {
 		return err
 	}
@@ -144,13 +150,10 @@ func (g *log) store(logs []*raft.Log) error {
 		first = logs[0].Index
 	}
 	last = logs[len(logs)-1].Index
-	if err := g.mark.raise(func(b *bounds) {
-		if b.last == 0 {
-			b.first = first
+	if !planted.Is(planted.EarlyAck) {
+		if err := g.raise(first, last, sum); err != nil {
+			return err
 		}
-		b.last, b.sum = last, sum
-	}); err != nil {
-		return err
 	}
 	g.mu.Lock()
 	if g.last == 0 {
@@ -165,20 +168,37 @@ func (g *log) store(logs []*raft.Log) error {
 	return nil
 }
 
+// raise notes in the mark, unsynced, what the log holds.
+func (g *log) raise(first, last uint64, sum uint32) error {
+	return g.mark.raise(func(b *bounds) {
+		if b.last == 0 {
+			b.first = first
+		}
+		b.last, b.sum = last, sum
+	})
+}
+
 // syncMark makes the mark durable some time after appends, until stopped.
 func (g *log) syncMark(stop <-chan struct{}) {
+	interval := g.o.MarkInterval
+	if planted.Is(planted.EarlyAck) {
+		interval = lateSyncInterval
+	}
 	for {
 		select {
 		case <-stop:
 			return
 		case <-g.changed:
 		}
-		wait := time.NewTimer(g.o.MarkInterval)
+		wait := time.NewTimer(interval)
 		select {
 		case <-stop:
 			wait.Stop()
 			return
 		case <-wait.C:
+		}
+		if planted.Is(planted.EarlyAck) && g.stop.run("sync", g.o.logPath(), g.syncLate) != nil {
+			return
 		}
 		if g.stop.run("sync", g.mark.path, g.mark.sync) != nil {
 			return

@@ -14,8 +14,12 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/metadb"
+	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
+
+	"tidemark/internal/planted"
 )
 
 // backend is a log store of a library, with what the library does not offer.
@@ -32,6 +36,8 @@ type backend interface {
 type walBackend struct {
 	*wal.WAL
 	dir string
+	// late is nil unless a bug is planted.
+	late interface{ flush() error }
 }
 
 // openWAL opens a log that scanWAL found whole.
@@ -39,14 +45,22 @@ func openWAL(dir string, segmentBytes int, t walTail, logger *slog.Logger, faile
 	if err := t.clearTorn(); err != nil {
 		return nil, err
 	}
-	w, err := wal.Open(dir,
+	b := &walBackend{dir: dir}
+	files := types.VFS(fs.New())
+	if planted.Is(planted.EarlyAck) {
+		late := newLateSync()
+		b.late, files = late, late
+	}
+	var err error
+	b.WAL, err = wal.Open(dir,
 		wal.WithSegmentSize(segmentBytes),
+		wal.WithSegmentFiler(segment.NewFiler(dir, files)),
 		wal.WithMetaStore(&walMeta{tail: t}),
 		wal.WithLogger(walLogger(logger, failed)))
 	if err != nil {
 		return nil, err
 	}
-	return &walBackend{WAL: w, dir: dir}, nil
+	return b, nil
 }
 
 func (b *walBackend) deleteStep() uint64 { return 1 << 62 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
 	"github.com/hashicorp/raft"
+
+	"tidemark/internal/planted"
 )
 
 // readBuffer is how much is read from a connection at once.
@@ -119,10 +121,8 @@ func (s *session) next() error {
 	if isSnapshot {
 		rpc.Reader = io.LimitReader(stallReader{s}, snapshot.Size)
 	}
-	select {
-	case s.t.rpcs <- rpc:
-	case <-s.t.done:
-		return raft.ErrTransportShutdown
+	if err := s.t.dispatch(rpc); err != nil {
+		return err
 	}
 	select {
 	case resp := <-respCh:
@@ -137,6 +137,32 @@ func (s *session) next() error {
 		return io.EOF
 	}
 	return nil
+}
+
+// dispatch hands a request to Raft's main loop, or with a bug planted a heartbeat to
+// Raft at once.
+func (t *Transport) dispatch(rpc raft.RPC) error {
+	if planted.Is(planted.HeartbeatFastPath) && isHeartbeat(rpc.Command) {
+		t.mu.Lock()
+		handle := t.heartbeat
+		t.mu.Unlock()
+		if handle != nil {
+			handle(rpc)
+			return nil
+		}
+	}
+	select {
+	case t.rpcs <- rpc:
+		return nil
+	case <-t.done:
+		return raft.ErrTransportShutdown
+	}
+}
+
+// isHeartbeat tells a heartbeat by the same signs as raft.NetworkTransport.
+func isHeartbeat(command any) bool {
+	a, ok := command.(*raft.AppendEntriesRequest)
+	return ok && a.Term != 0 && a.PrevLogEntry == 0 && a.PrevLogTerm == 0 && len(a.Entries) == 0 && a.LeaderCommitIndex == 0
 }
 
 // readCommand reads and decodes the message behind the byte that tells its type.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"tidemark/internal/planted"
 )
 
 // TransportConfig tunes a Transport; zero means the default.
@@ -75,6 +77,8 @@ type Transport struct {
 
 	mu      sync.Mutex
 	inbound map[*Conn]struct{}
+	// heartbeat is nil unless a bug is planted.
+	heartbeat func(raft.RPC)
 }
 
 // NewTransport starts a transport over the Raft streams of m. Closing it, as
@@ -114,7 +118,13 @@ func (t *Transport) LocalAddr() raft.ServerAddress { return t.local }
 // SetHeartbeatHandler implements raft.Transport and drops the handler: it would
 // change Raft's term and state on a connection's goroutine, under a leader's main
 // loop that is about to stamp an entry.
-func (t *Transport) SetHeartbeatHandler(func(raft.RPC)) {}
+func (t *Transport) SetHeartbeatHandler(handler func(raft.RPC)) {
+	if planted.Is(planted.HeartbeatFastPath) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.heartbeat = handler
+	}
+}
 
 // AppendEntries implements raft.Transport.
 func (t *Transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {

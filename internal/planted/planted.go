@@ -1,0 +1,45 @@
+// Package planted holds the names of bugs that a server can be built with on
+// purpose, to see that the harness finds them:
+//
+//	go build -tags plantedbugs -o tidemark ./cmd/tidemark
+//	TIDEMARK_PLANTED_BUG=early-ack ./tidemark serve …
+//
+// Without the tag, Is is false for good, so that the compiler leaves out what
+// depends on it: an ordinary build has neither the variable nor the bugs. A test
+// looks for them in the program.
+//
+// It imports nothing of the project, and may be imported by every floor.
+package planted
+
+// Bug is one of the bugs, by the name that the variable has.
+type Bug string
+
+// The bugs. What each does is told where it is planted.
+const (
+	// EarlyAck acknowledges entries of the log before they are fsynced (logstore).
+	EarlyAck Bug = "early-ack"
+	// NoReadIndex serves linearizable reads from what the node has applied (raftnode).
+	NoReadIndex Bug = "no-read-index"
+	// NoDedupe does not look message ids up (fsm).
+	NoDedupe Bug = "no-dedupe"
+	// HeartbeatFastPath handles heartbeats beside Raft's main loop (peer).
+	HeartbeatFastPath Bug = "heartbeat-fast-path"
+	// CursorRegress lets cursors go back (fsm).
+	CursorRegress Bug = "cursor-regress"
+	// AppliedOutsideBatch writes the applied index apart from the data (pebblestore).
+	AppliedOutsideBatch Bug = "applied-outside-batch"
+	// RestoreWithoutRename copies a received snapshot over the state (pebblestore).
+	RestoreWithoutRename Bug = "restore-without-rename"
+)
+
+// All are the bugs, in a fixed order.
+func All() []Bug {
+	return []Bug{EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, AppliedOutsideBatch, RestoreWithoutRename}
+}
+
+// Tag is the build tag that bugs need, and Variable the environment variable that
+// chooses one when the process starts. With none chosen the server is as it should be.
+const (
+	Tag      = "plantedbugs"
+	Variable = "TIDEMARK_PLANTED_BUG"
+)

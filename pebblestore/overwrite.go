@@ -1,0 +1,32 @@
+package pebblestore
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// overwrite is a planted bug, in place of the rename of CURRENT: it copies what was
+// received over the database in force, key by key and synced. The applied record is
+// among the first, and heads are the last, so a crash in between leaves the index of
+// the new state without the timelines that it speaks of.
+func (s *Store) overwrite(received *generation) error {
+	g := s.present()
+	if err := g.db.DeleteRange(keyFormat, []byte{tableEnd}, pebble.Sync); err != nil {
+		return err
+	}
+	keys, err := received.db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	for keys.First(); err == nil && keys.Valid() && keys.Key()[0] < tableHead; keys.Next() {
+		err = g.db.Set(keys.Key(), keys.Value(), pebble.Sync)
+	}
+	for keys.Last(); err == nil && keys.Valid() && keys.Key()[0] >= tableHead; keys.Prev() {
+		err = g.db.Set(keys.Key(), keys.Value(), pebble.Sync)
+	}
+	last := received.last.Load()
+	g.last.Store(last)
+	g.durable.Store(last)
+	return errors.Join(err, keys.Error(), keys.Close())
+}
