@@ -21,6 +21,8 @@ const (
 	markTimeout = 30 * time.Second
 	// readBackTimeout is how long it may take until all of one node was read.
 	readBackTimeout = 3 * time.Minute
+	// runningInterval is how often it is seen whether that node still runs.
+	runningInterval = 100 * time.Millisecond
 	// markTimeline gets the last append of a run, whose position every node must reach.
 	markTimeline = "jepsen/end"
 )
@@ -81,6 +83,8 @@ func (r *run) mark(ctx context.Context) (tidemark.Position, error) {
 func (r *run) readBackFrom(ctx context.Context, n host.Node, end tidemark.Position) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, readBackTimeout)
 	defer cancel()
+	ctx, stop := whileRunning(ctx, n)
+	defer stop()
 	r.mu.Lock()
 	c, err := r.newClient([]string{n.Endpoint()}, client.WithoutDiscovery())
 	r.mu.Unlock()
@@ -96,6 +100,28 @@ func (r *run) readBackFrom(ctx context.Context, n host.Node, end tidemark.Positi
 		errs = append(errs, readCursors(ctx, process, c, string(n.ID()), timeline, end))
 	}
 	return errors.Join(errs...)
+}
+
+// errEnded is why reading from a node was given up when its process had ended.
+var errEnded = errors.New("the process has ended by itself")
+
+// whileRunning ends the context when the node's process ends: without it, a client
+// would ask for as long as it may.
+func whileRunning(ctx context.Context, n host.Node) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		ticker := time.NewTicker(runningInterval)
+		defer ticker.Stop()
+		for n.Running() {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel(errEnded)
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // readTimeline reads all pages of a timeline from one node. A node that has not
@@ -114,7 +140,7 @@ func readTimeline(ctx context.Context, process *history.Process, c *client.Clien
 		process.End(op)
 		switch {
 		case op.Outcome != history.OK:
-			return fmt.Errorf("read %q: %w", timeline, err)
+			return fmt.Errorf("read %q: %w", timeline, errors.Join(err, context.Cause(ctx)))
 		case page == nil || !page.More:
 			return nil
 		case len(page.Messages) == 0:
