@@ -30,6 +30,7 @@ type World struct {
 	Cluster host.Cluster
 	// Operator asks for changes of members and leaders.
 	Operator *client.Client
+	Clients  Clients
 	Rand     *rand.Rand
 }
 
@@ -140,7 +141,7 @@ func Choose(names []string, supports func(host.Feature) bool) ([]Nemesis, error)
 // onlyByName reports whether a nemesis is no part of "all": the steps of scripts must
 // not be disturbed, and rolling-upgrade would let an old version be judged.
 func onlyByName(n Nemesis) bool {
-	return slices.Contains([]string{"part-kill", "pause-kill", "rolling-upgrade"}, n.Name())
+	return slices.Contains([]string{"part-kill", "pause-kill", "usurp", "rolling-upgrade"}, n.Name())
 }
 
 // Want reports whether one of the nemeses with the names needs the feature.

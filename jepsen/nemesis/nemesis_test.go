@@ -32,7 +32,7 @@ func TestChoose(t *testing.T) {
 		t.Errorf("kill and slow are %v (%v)", names(chosen), err)
 	}
 	all, err := Choose([]string{"all"}, everything)
-	if err != nil || slices.ContainsFunc(all, onlyByName) || len(all) != len(All())-3 {
+	if err != nil || slices.ContainsFunc(all, onlyByName) || len(all) != len(All())-4 {
 		t.Errorf("all are %v (%v)", names(all), err)
 	}
 	few, err := Choose([]string{"all"}, nothing)

@@ -21,6 +21,7 @@ import (
 type Schedule struct {
 	Cluster  host.Cluster
 	Operator *client.Client
+	Clients  Clients
 	Nemeses  []Nemesis
 	Seed     uint64
 	// Calm is the mean time between two faults of a lane, Hold that until one is healed.
@@ -53,7 +54,7 @@ func (s *Schedule) Run(ctx context.Context) error {
 // runLane plays the nemeses of one lane: all of them once in a random order, then
 // all of them again, so that each of them gets its turn in a short run.
 func (s *Schedule) runLane(ctx context.Context, lane Lane, number uint64) error {
-	w := &World{Cluster: s.Cluster, Operator: s.Operator, Rand: rand.New(rand.NewPCG(s.Seed, 1<<32+number))}
+	w := &World{Cluster: s.Cluster, Operator: s.Operator, Clients: s.Clients, Rand: rand.New(rand.NewPCG(s.Seed, 1<<32+number))}
 	var nemeses []Nemesis
 	for _, n := range s.Nemeses {
 		if n.Lane() == lane {

@@ -11,8 +11,8 @@ import (
 	"tidemark/jepsen/host"
 )
 
-// scripts find acknowledgements that came before a majority had fsynced. They are
-// exact in what they do one after the other, and so run alone, not as part of "all".
+// scripts are exact in what they do one after the other, and so run alone, not as part
+// of "all". The first two find acknowledgements that came before a majority had fsynced.
 func scripts() []named {
 	return []named{
 		{name: "part-kill", lane: Processes, needs: []host.Feature{host.FeatureCut},
@@ -21,6 +21,9 @@ func scripts() []named {
 		{name: "pause-kill", lane: Processes,
 			what:   "a minority is paused; one of the majority loses power; then it and the stale minority are the majority, the others being paused",
 			inject: pauseKill},
+		{name: "usurp", lane: Processes, needs: []host.Feature{host.FeatureCut},
+			what:   "a node is elected without the leader knowing, which learns of that by a heartbeat alone, and is written to",
+			inject: usurp},
 	}
 }
 

@@ -133,7 +133,7 @@ func (r *run) harm(ctx context.Context) {
 		return
 	}
 	schedule := nemesis.Schedule{
-		Cluster: r.host, Operator: r.operator, Nemeses: r.nemeses, Seed: r.Seed,
+		Cluster: r.host, Operator: r.operator, Clients: r.env, Nemeses: r.nemeses, Seed: r.Seed,
 		Calm: r.Calm, Hold: r.Hold, Now: r.recorder.Now,
 		Begun: func(f history.Fault) {
 			r.Logger.Info("fault", "name", f.Name, "target", f.Target, "detail", f.Detail, "at", f.From)

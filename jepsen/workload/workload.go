@@ -78,6 +78,34 @@ type Environment struct {
 
 	mu    sync.Mutex
 	doors []*Door
+	// speech is closed when clients may begin operations again; nil if they may.
+	speech chan struct{}
+}
+
+// Hush has all threads begin nothing until Speak. What is under way goes on.
+func (e *Environment) Hush() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.speech == nil {
+		e.speech = make(chan struct{})
+	}
+}
+
+// Speak has all threads go on.
+func (e *Environment) Speak() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.speech != nil {
+		close(e.speech)
+		e.speech = nil
+	}
+}
+
+// hushed is closed when threads may go on, or nil if they may now.
+func (e *Environment) hushed() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.speech
 }
 
 // Doors are those that are open now.
@@ -196,6 +224,13 @@ func (t *Thread) pause(ctx context.Context) bool {
 	case <-time.After(d):
 	case <-t.Stop:
 	case <-ctx.Done():
+	}
+	if speech := t.hushed(); speech != nil {
+		select {
+		case <-speech:
+		case <-t.Stop:
+		case <-ctx.Done():
+		}
 	}
 	return ctx.Err() == nil && !t.Stopped()
 }
