@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo run test coverage bench check verify-format verify-vet verify-staticcheck \
-	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz sim jepsen-smoke jepsen clean
+	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz sim jepsen-smoke jepsen jepsen-bugs clean
 
 help: ## print the targets
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -50,8 +50,9 @@ verify-format: ## fail if gofmt would change a file
 fix-format: ## format all files
 	git ls-files '*.go' | xargs gofmt -w
 
-verify-vet: ## go vet
+verify-vet: ## go vet, also of what only the build with planted bugs has
 	go vet ./...
+	go vet -tags plantedbugs ./internal/planted
 
 verify-staticcheck: ## staticcheck
 	$(TOOL) staticcheck ./...
@@ -83,6 +84,9 @@ jepsen-smoke: ## fault injection on real processes in under three minutes
 
 jepsen: ## a run of each mix of faults, DURATION each; goes on where an earlier one stopped
 	go run ./jepsen/cmd/jepsen suite --duration $(DURATION) --out build/jepsen/suite
+
+jepsen-bugs: ## servers with a bug on purpose: each is found by the checker that is there for it
+	go run ./jepsen/cmd/jepsen bugs --out build/jepsen/bugs
 
 jepsen-%: ## one nemesis or mix: make jepsen-power DURATION=2m
 	go run ./jepsen/cmd/jepsen run --mix $* --duration $(DURATION) --out build/jepsen/$*

@@ -10,6 +10,7 @@
 //	checker      what must hold in a history
 //	report       what a person sees of it
 //	run          one run from forming to judging
+//	hunt         runs of servers with a bug on purpose, which must fail
 //	sim          the same workloads and checkers in virtual time
 //
 // # Imports

@@ -55,7 +55,7 @@ func listCommand() *cobra.Command {
 			for _, n := range nemesis.All() {
 				fmt.Printf("  %-16s %s\n", n.Name(), nemesis.Describe(n))
 			}
-			fmt.Println("mixes\n  all              all nemeses that this host can do, but for part-kill, pause-kill and rolling-upgrade")
+			fmt.Println("mixes\n  all              all nemeses that this host can do, but for part-kill, pause-kill, usurp and rolling-upgrade")
 			for _, name := range nemesis.MixNames() {
 				fmt.Printf("  %-16s %s\n", name, strings.Join(nemesis.Mixes[name], " "))
 			}

@@ -36,7 +36,7 @@ them, heals them, reads everything back from every node, and judges the history.
 Exit status: 0 the run passed, 1 it failed, 2 there is no verdict.`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), suiteCommand(), judgeCommand(), listCommand())
+	root.AddCommand(runCommand(), suiteCommand(), bugsCommand(), judgeCommand(), listCommand())
 	err := root.ExecuteContext(ctx)
 	stop()
 	switch {
