@@ -75,9 +75,8 @@ test-snapshot-1gib: ## a follower catches up by a snapshot of more than 1 GiB wh
 test-restart-5m: ## restart a node with 5 million messages
 	TIDEMARK_LONG=1 go test -count=1 -v -timeout 30m -run 'TestRestart$$' ./internal/e2e
 
-sim: ## the cluster in virtual time: SEEDS seeds of one virtual minute of faults each, then planted bugs and traps
-	go test -count=1 -v -timeout 60m ./jepsen/sim -run 'TestSimulation$$' -sim.seeds=$(SEEDS) -sim.minutes=1
-	go test -count=1 -v -timeout 60m ./jepsen/sim -run 'TestTrap|TestPlantedBugs' -sim.trials=100 -sim.bugs
+sim: ## the cluster in virtual time: planted bugs, SEEDS seeds of one virtual minute of faults each, the library's traps
+	go test -count=1 -v -timeout 60m ./jepsen/sim -sim.seeds=$(SEEDS) -sim.minutes=1 -sim.trials=100 -sim.bugs
 
 jepsen-smoke: ## fault injection on real processes in under three minutes
 	go run ./jepsen/cmd/jepsen suite --mixes kill+partition,power,members --duration 20s --porcupine 5s --out build/jepsen/smoke

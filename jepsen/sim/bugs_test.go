@@ -2,6 +2,7 @@ package sim
 
 import (
 	"flag"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ func TestPlantedBugs(t *testing.T) {
 				for _, a := range verdict.Anomalies {
 					// A node that refuses to start is a finding too, but not this one.
 					if result.ReadBack && slices.Contains(planted.checkers, a.Checker) {
+						summary.add(fmt.Sprintf("bug %s: found by %s with seed %d", planted.bug, a.Checker, seed))
 						t.Logf("found with seed %d, the last one in %v: %s: %s", seed, time.Since(begun).Round(time.Millisecond), a.Checker, a.Summary)
 						return
 					}

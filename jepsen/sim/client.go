@@ -21,6 +21,8 @@ const (
 	retryFor = 12 * time.Second
 	// clientTransit is how long a call takes to a node, and back, at most.
 	clientTransit = 3 * time.Millisecond
+	// clientPause is how long a client thinks between two calls, at most.
+	clientPause = 400 * time.Millisecond
 	// pageLimit is how many messages a read asks for.
 	pageLimit = 40
 )
@@ -73,7 +75,7 @@ func (p *pool) lastOf(timeline tidemark.TimelineID) tidemark.SeqID {
 
 // work calls until stop is closed.
 func (c *client) work(stop <-chan struct{}) {
-	for sleepUnless(stop, time.Duration(c.rng.Int64N(int64(200*time.Millisecond)))) {
+	for sleepUnless(stop, time.Duration(c.rng.Int64N(int64(clientPause)))) {
 		switch k := c.rng.IntN(20); {
 		case k < 9:
 			c.append()

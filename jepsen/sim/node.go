@@ -137,7 +137,7 @@ func (n *Node) config(p *process, logger *slog.Logger) raftnode.Config {
 	cfg.InitialCluster = n.cluster.initial
 	cfg.Machine, cfg.EncodeEntry, cfg.Noop = p.machine, fsm.EncodeEntry, fsm.Noop{}.Encode()
 	cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(n.clockOffset.Load())) }
-	cfg.CommitTimeout, cfg.ProbeInterval = 50*time.Millisecond, time.Second
+	cfg.CommitTimeout, cfg.ProbeInterval = 150*time.Millisecond, 2*time.Second
 	cfg.SnapshotInterval, cfg.TrailingTime = options.SnapshotInterval, options.TrailingTime
 	cfg.Logger, cfg.Fatal = logger, p.fatal
 	return cfg

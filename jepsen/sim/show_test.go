@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type trap struct {
 
 func showTrap(t *testing.T, s trap) {
 	t.Helper()
+	t.Parallel()
 	red := overTrials(t, s.bareTrials, s.hangs, s.bare)
 	if red == 0 || s.always && red < s.bareTrials {
 		t.Errorf("trap %d: the bare library fell into it in %d of %d trials; it may have been mended", s.number, red, s.bareTrials)
@@ -36,7 +38,7 @@ func showTrap(t *testing.T, s trap) {
 	if hits > 0 {
 		t.Errorf("trap %d: ours fell into it in %d of %d trials", s.number, hits, s.trials)
 	}
-	summary.add(fmt.Sprintf("trap %2d  bare %3d of %3d red, ours %3d of %3d green  %s",
+	summary.add(fmt.Sprintf("trap %2d: bare %d of %d red, ours %d of %d green: %s",
 		s.number, red, s.bareTrials, s.trials-hits, s.trials, s.name))
 }
 
@@ -81,12 +83,15 @@ func (s *summaryLines) add(line string) {
 }
 
 func TestMain(m *testing.M) {
+	// The collector would take a fifth of the time, and there is memory.
+	debug.SetGCPercent(400)
 	code := m.Run()
 	slices.Sort(summary.lines)
 	if testing.Verbose() {
 		for _, line := range summary.lines {
 			fmt.Println("sim:", line)
 		}
+		fmt.Println("sim:", map[bool]string{true: "PASS", false: "FAIL"}[code == 0])
 	}
 	os.Exit(code)
 }

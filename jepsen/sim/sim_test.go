@@ -36,16 +36,50 @@ func judge(t *testing.T, o Options) (*Result, checker.Verdict) {
 	return result, checker.Judge(result.History, checker.All())
 }
 
+// totals is what all seeds together did.
+type totals struct {
+	mu                                    sync.Mutex
+	begun                                 time.Time
+	seeds, failed                         int
+	virtual                               time.Duration
+	operations, acknowledged, faults      int
+	starts, selfEnded                     int
+	calls, lost, late, doubled, overtaken int64
+	packets, delayed                      int64
+}
+
+func (s *totals) add(r *Result, acknowledged int, failed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seeds++
+	if failed {
+		s.failed++
+	}
+	s.virtual += r.Virtual
+	s.operations += len(r.History.Operations)
+	s.acknowledged += acknowledged
+	s.faults += len(r.History.Faults)
+	s.starts += r.Starts
+	s.selfEnded += r.SelfEnded
+	w := r.Traffic
+	s.packets, s.delayed = s.packets+w.Packets.Load(), s.delayed+w.Delayed.Load()
+	s.calls, s.lost, s.late = s.calls+w.Calls.Load(), s.lost+w.Lost.Load(), s.late+w.Late.Load()
+	s.doubled, s.overtaken = s.doubled+w.Doubled.Load(), s.overtaken+w.Overtaken.Load()
+}
+
+func (s *totals) summarize() {
+	wall := time.Since(s.begun)
+	summary.add(fmt.Sprintf("seeds %d to %d: %d green, %d red; %.2f virtual hours in %v, %.1f virtual hours a minute",
+		*first, *first+uint64(*seeds)-1, s.seeds-s.failed, s.failed, s.virtual.Hours(), wall.Round(100*time.Millisecond), s.virtual.Hours()/wall.Minutes()))
+	summary.add(fmt.Sprintf("seeds: %d operations judged, %d appends acknowledged, %d faults, %d processes started, %d of which ended themselves as they must",
+		s.operations, s.acknowledged, s.faults, s.starts, s.selfEnded))
+	summary.add(fmt.Sprintf("seeds: %d packets, %d delayed; %d calls of Raft, %d lost, %d late, %d doubled, %d overtaken by later ones",
+		s.packets, s.delayed, s.calls, s.lost, s.late, s.doubled, s.overtaken))
+}
+
 func TestSimulation(t *testing.T) {
-	var mu sync.Mutex
-	var virtual time.Duration
-	var acknowledged, starts int
-	begun := time.Now()
-	t.Cleanup(func() {
-		wall := time.Since(begun)
-		t.Logf("%d seeds, %v virtual in %v: %.1f virtual hours a minute; %d appends acknowledged, %d processes started",
-			*seeds, virtual.Round(time.Second), wall.Round(time.Millisecond), virtual.Hours()/wall.Minutes(), acknowledged, starts)
-	})
+	total := &totals{begun: time.Now()}
+	t.Cleanup(total.summarize)
 	for i := range *seeds {
 		o := Options{Seed: *first + uint64(i), Nodes: *nodes, Duration: time.Duration(*minutes * float64(time.Minute))}
 		if o.Nodes == 0 {
@@ -53,38 +87,40 @@ func TestSimulation(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("seed=%d", o.Seed), func(t *testing.T) {
 			t.Parallel()
-			result, verdict := judge(t, o)
-			for _, err := range result.Failures {
-				t.Error(err)
-			}
-			for _, a := range verdict.Anomalies {
-				t.Errorf("%s: %s: %s", a.Checker, a.Timeline, a.Summary)
-			}
-			acks := 0
-			for i := range result.History.Operations {
-				op := &result.History.Operations[i]
-				if op.Outcome == history.OK && (op.Kind == history.KindAppend || op.Kind == history.KindBatch) {
-					acks += len(op.Items)
-				}
-			}
-			if acks == 0 {
-				t.Error("no append was acknowledged; the run shows nothing")
-			}
-			if t.Failed() && *out != "" {
-				if err := history.Write(filepath.Join(*out, fmt.Sprintf("seed-%d.jsonl.gz", o.Seed)), result.History); err != nil {
-					t.Error(err)
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			virtual += result.Virtual
-			acknowledged += acks
-			starts += result.Starts
-			w := result.Traffic
-			t.Logf("%d packets, %d delayed; %d calls of Raft, of which %d lost, %d late, %d doubled; %d copies overtaken",
-				w.Packets.Load(), w.Delayed.Load(), w.Calls.Load(), w.Lost.Load(), w.Late.Load(), w.Doubled.Load(), w.Overtaken.Load())
-			t.Logf("%d operations, %d appends acknowledged, %d faults, %d processes started, %d ended themselves, term %d, %v virtual",
-				len(result.History.Operations), acks, len(result.History.Faults), result.Starts, result.SelfEnded, result.Terms, result.Virtual.Round(time.Second))
+			simulate(t, o, total)
 		})
 	}
+}
+
+// simulate fails if anything is wrong with a run.
+func simulate(t *testing.T, o Options, total *totals) {
+	t.Helper()
+	result, verdict := judge(t, o)
+	for _, err := range result.Failures {
+		t.Error(err)
+	}
+	for _, a := range verdict.Anomalies {
+		t.Errorf("%s: %s: %s", a.Checker, a.Timeline, a.Summary)
+	}
+	acknowledged := 0
+	for i := range result.History.Operations {
+		op := &result.History.Operations[i]
+		if op.Outcome == history.OK && (op.Kind == history.KindAppend || op.Kind == history.KindBatch) {
+			acknowledged += len(op.Items)
+		}
+	}
+	if acknowledged == 0 {
+		t.Error("no append was acknowledged; the run shows nothing")
+	}
+	if t.Failed() {
+		if *out != "" {
+			if err := history.Write(filepath.Join(*out, fmt.Sprintf("seed-%d.jsonl.gz", o.Seed)), result.History); err != nil {
+				t.Error(err)
+			}
+		}
+		summary.add(fmt.Sprintf("seeds: seed %d is red: go test ./jepsen/sim -run 'TestSimulation$' -sim.seed %d -sim.seeds 1 -sim.minutes %v", o.Seed, o.Seed, *minutes))
+	}
+	total.add(result, acknowledged, t.Failed())
+	t.Logf("%d operations, %d appends acknowledged, %d faults, %d processes started, %d ended themselves, term %d, %v virtual",
+		len(result.History.Operations), acknowledged, len(result.History.Faults), result.Starts, result.SelfEnded, result.Terms, result.Virtual.Round(time.Second))
 }
