@@ -16,8 +16,9 @@ import (
 
 // Trap 9: with BatchApplyCh the library takes commands into a buffer that nobody
 // empties when it shuts down. A future that lies there is never answered, and knows
-// no context. The server leaves it off, has a waiter of its own for each proposal, and
-// answers all.
+// no context; without the option that is rarer, by what is committed and waits for the
+// state machine. The server leaves it off, has a waiter of its own for each
+// proposal, and answers all.
 func TestTrapFuturesHang(t *testing.T) {
 	showTrap(t, trap{
 		number: 9, name: "futures hang after a shutdown", bareTrials: 5 * *trials, trials: *trials,
