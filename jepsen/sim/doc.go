@@ -47,8 +47,9 @@
 // to be run several times.
 //
 // A goroutine that waits for ever keeps a bubble from ending, and the test panics:
-// "blocked goroutines remain". In a simulation of the server that is a finding. The
-// library's own trap 8 is one, so its trials expect it.
+// "blocked goroutines remain". In a simulation of the server that is a finding, but for
+// one: a goroutine of raftnode that waits, with nobody behind it, for a future that the
+// library never answers (trap 9). The library's trap 8 is one too, so its trials expect it.
 //
 // # Traps
 //
