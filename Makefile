@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo run test coverage bench check verify-format verify-vet verify-staticcheck \
-	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz sim jepsen-smoke jepsen jepsen-bugs clean
+	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz sim sim-bugs jepsen-smoke jepsen jepsen-bugs clean
 
 help: ## print the targets
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -77,6 +77,11 @@ test-restart-5m: ## restart a node with 5 million messages
 
 sim: ## the cluster in virtual time: planted bugs, SEEDS seeds of one virtual minute of faults each, the library's traps
 	go test -count=1 -v -timeout 60m ./jepsen/sim -sim.seeds=$(SEEDS) -sim.minutes=1 -sim.trials=100 -sim.bugs
+
+sim-bugs: ## the cluster in virtual time, built with a bug on purpose: each is found
+	for bug in no-read-index no-dedupe cursor-regress applied-outside-batch; do \
+	  TIDEMARK_PLANTED_BUG=$$bug go test -count=1 -v -tags plantedbugs ./jepsen/sim -run TestPlantedBuild || exit 1; \
+	done
 
 jepsen-smoke: ## fault injection on real processes in under three minutes
 	go run ./jepsen/cmd/jepsen suite --mixes kill+partition,power,members --duration 20s --porcupine 5s --out build/jepsen/smoke
