@@ -68,6 +68,9 @@ func (t *transition) execute(d *tidemark.Draft, head *tidemark.Head, exists bool
 		*head = t.batch.CreateTimeline(d.Timeline, t.time)
 	}
 	message := tidemark.Message{Draft: *d, SeqID: head.Last + 1, ServerTime: max(t.time, head.LastTime)}
+	if planted.Is(planted.TimeRegress) {
+		message.ServerTime = t.time
+	}
 	message.Digest = tidemark.NextDigest(head.Digest, message.SeqID, message.ServerTime, d.ID, v.content)
 	t.batch.PutMessage(head.Number, &message, v.content)
 	head.Last = message.SeqID

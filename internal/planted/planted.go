@@ -26,6 +26,8 @@ const (
 	HeartbeatFastPath Bug = "heartbeat-fast-path"
 	// CursorRegress lets cursors go back (fsm).
 	CursorRegress Bug = "cursor-regress"
+	// TimeRegress takes server times from the leader's clock as it is (fsm).
+	TimeRegress Bug = "time-regress"
 	// AppliedOutsideBatch writes the applied index apart from the data (pebblestore).
 	AppliedOutsideBatch Bug = "applied-outside-batch"
 	// RestoreWithoutRename copies a received snapshot over the state (pebblestore).
@@ -34,7 +36,7 @@ const (
 
 // All are the bugs, in a fixed order.
 func All() []Bug {
-	return []Bug{EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, AppliedOutsideBatch, RestoreWithoutRename}
+	return []Bug{EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, TimeRegress, AppliedOutsideBatch, RestoreWithoutRename}
 }
 
 // Tag is the build tag that bugs need, and Variable the environment variable that

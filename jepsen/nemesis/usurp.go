@@ -20,17 +20,18 @@ type Clients interface {
 
 // The numbers of usurp, which come from those of the nodes and of TCP. A node calls
 // itself a candidate 2 to 4 s after it last heard of its leader, and a leader goes on
-// for 2 s without a majority. What was sent over a link that is cut is sent again after
-// 1 s when it opens a connection, and given up after 2 s.
+// for 2 s without a majority. What opens a connection over a link that is cut is sent
+// again after 1 s.
 const (
 	// deafFor makes sure that the next leader's patience is over.
 	deafFor = 4200 * time.Millisecond
 	// restartedAfter is when the others are restarted: they are back when it is over,
 	// and the old leader has heard of them not long before.
 	restartedAfter = 3500 * time.Millisecond
-	// heartbeatsOnly after the election, its requests for votes and its first entry have
-	// been sent again in vain; its first heartbeat, which came later, has not.
-	heartbeatsOnly = 1080 * time.Millisecond
+	// heartbeatsOnly after the election, its request for a vote and its first entry were sent
+	// in vain, and wait for that second; its first heartbeat, 200 to 400 ms after the
+	// election, is still to come.
+	heartbeatsOnly = 80 * time.Millisecond
 	// usurpPatience bounds each wait for something that comes about soon or never.
 	usurpPatience = 2 * time.Second
 	usurpPoll     = 10 * time.Millisecond
