@@ -34,6 +34,9 @@ type Node struct {
 	clockOffset atomic.Int64
 	// dir holds the files NODE, LOCK and PEERS, which a crash does not touch.
 	dir string
+	// booting holds one token while a process is being started: on a disk that hangs
+	// that can take so long that somebody else wants to start one, too.
+	booting chan struct{}
 
 	mu      sync.Mutex
 	rng     *rand.Rand
@@ -73,8 +76,10 @@ func (n *Node) running() *process {
 
 func (p *process) isDead() bool { return p.ctx.Err() != nil }
 
-// start starts a process on what lies on the disks.
+// start starts a process on what lies on the disks, if none runs.
 func (n *Node) start() (err error) {
+	n.booting <- struct{}{}
+	defer func() { <-n.booting }()
 	if n.running() != nil {
 		return nil
 	}
@@ -256,7 +261,7 @@ func newCluster(options Options, dir string, rng *rand.Rand) *Cluster {
 			ID: id, address: id + ":7000", cluster: c, dir: filepath.Join(dir, id),
 			faults: &diskFaults{fsync: usualFsync, earlyAck: options.Bug == BugEarlyAck, twoWriteVotes: options.Bug == BugTwoWriteVotes},
 			rng:    rand.New(rand.NewPCG(rng.Uint64(), 4)),
-			files:  vfs.NewCrashableMem(),
+			files:  vfs.NewCrashableMem(), booting: make(chan struct{}, 1),
 		}
 		n.log = newLogDisk(rand.New(rand.NewPCG(rng.Uint64(), 5)), n.faults)
 		c.initial[id] = n.address
