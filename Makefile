@@ -5,12 +5,16 @@ TOOL := go tool -modfile=tools/go.mod
 BIN := bin/tidemark
 DURATION ?= 5m
 SEEDS ?= 100
+PARALLEL ?= 3
+TIMES ?= 20
+TRIALS ?= 20
 CHAT ?= $(CURDIR)/testdata/irc-sample.jsonl.gz
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo run test coverage bench check verify-format verify-vet verify-staticcheck \
-	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz sim sim-bugs jepsen-smoke jepsen jepsen-bugs clean
+	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz sim sim-bugs jepsen-smoke jepsen jepsen-scripts \
+	jepsen-failover jepsen-bugs clean
 
 help: ## print the targets
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -86,8 +90,15 @@ sim-bugs: ## the cluster in virtual time, built with a bug on purpose: each is f
 jepsen-smoke: ## fault injection on real processes in under three minutes
 	go run ./jepsen/cmd/jepsen suite --mixes kill+partition,power,members --duration 20s --porcupine 5s --out build/jepsen/smoke
 
-jepsen: ## a run of each mix of faults, DURATION each; goes on where an earlier one stopped
-	go run ./jepsen/cmd/jepsen suite --duration $(DURATION) --out build/jepsen/suite
+jepsen: ## each mix of faults for DURATION in clusters of three nodes and of five, PARALLEL runs at a time; goes on where it stopped
+	go run ./jepsen/cmd/jepsen suite --nodes 3,5 --parallel $(PARALLEL) --duration $(DURATION) --out build/jepsen/suite
+
+jepsen-scripts: ## part-kill and pause-kill, TIMES times each in a fresh cluster
+	go run ./jepsen/cmd/jepsen run --mix part-kill --rounds 1 --repeat $(TIMES) --duration 1m --porcupine 5s --out build/jepsen/part-kill
+	go run ./jepsen/cmd/jepsen run --mix pause-kill --rounds 1 --repeat $(TIMES) --duration 1m --porcupine 5s --out build/jepsen/pause-kill
+
+jepsen-failover: ## the longest time without an append when the leader is lost in each way, TRIALS times each
+	go run ./jepsen/cmd/jepsen failover --trials $(TRIALS) --out build/jepsen/failover
 
 jepsen-bugs: ## servers with a bug on purpose: each is found by the checker that is there for it
 	go run ./jepsen/cmd/jepsen bugs --out build/jepsen/bugs

@@ -8,6 +8,7 @@
 //	nemesis      what goes wrong, and when
 //	history      what every client was told, one record for each operation
 //	checker      what must hold in a history
+//	failover     how long nothing could be appended when the leader was lost
 //	report       what a person sees of it
 //	run          one run from forming to judging
 //	hunt         runs of servers with a bug on purpose, which must fail

@@ -51,7 +51,7 @@ const refused = 3
 // it up.
 func MayEnd(name string, status int) bool {
 	switch name {
-	case "disk-full", "disk-hang", "disk-failing", "disk-slow":
+	case "disk-full", "disk-hang", "disk-hang-leader", "disk-failing", "disk-slow":
 		return true
 	case "disk-corrupt":
 		return status == refused

@@ -24,6 +24,8 @@ type Schedule struct {
 	Clients  Clients
 	Nemeses  []Nemesis
 	Seed     uint64
+	// Rounds is how often each nemesis has its turn. 0 goes on until ctx ends.
+	Rounds int
 	// Calm is the mean time between two faults of a lane, Hold that until one is healed.
 	Calm, Hold time.Duration
 	// Now is the time since the run began.
@@ -33,8 +35,9 @@ type Schedule struct {
 	Begun, Ended func(history.Fault)
 }
 
-// Run injects and heals until ctx ends, heals what is left, and returns what could
-// not be healed.
+// Run injects and heals until ctx ends or all rounds are done, heals what is left,
+// and returns what could not be healed. If there are Rounds, it also returns what
+// could not be injected.
 func (s *Schedule) Run(ctx context.Context) error {
 	var lanes []Lane
 	for _, n := range s.Nemeses {
@@ -62,7 +65,7 @@ func (s *Schedule) runLane(ctx context.Context, lane Lane, number uint64) error 
 		}
 	}
 	var errs []error
-	for {
+	for round := 0; s.Rounds == 0 || round < s.Rounds; round++ {
 		for _, i := range w.Rand.Perm(len(nemeses)) {
 			if !wait(ctx, around(w, s.Calm)) {
 				return errors.Join(errs...)
@@ -73,6 +76,7 @@ func (s *Schedule) runLane(ctx context.Context, lane Lane, number uint64) error 
 			}
 		}
 	}
+	return errors.Join(errs...)
 }
 
 func around(w *World, mean time.Duration) time.Duration { return between(w, mean/2, mean*3/2) }
@@ -105,5 +109,8 @@ func (s *Schedule) once(ctx context.Context, w *World, n Nemesis, hold time.Dura
 		failed = fmt.Errorf("heal %s of %s: %w", fault.Name, fault.Target, failed)
 	}
 	s.Ended(fault)
+	if s.Rounds > 0 && err != nil {
+		failed = errors.Join(failed, fmt.Errorf("inject %s: %w", fault.Name, err))
+	}
 	return failed
 }

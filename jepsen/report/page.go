@@ -27,6 +27,8 @@ type Page struct {
 	Setting string
 	// Parameters are those of the run, Nemeses what each that took part does.
 	Parameters, Nemeses []Parameter
+	// Tables are what else the run was to find out.
+	Tables []Table
 	// Links are further pages beside this one.
 	Links []Parameter
 }
@@ -34,10 +36,29 @@ type Page struct {
 // Parameter is a name and its value.
 type Parameter struct{ Name, Value string }
 
-//go:embed page.html
-var source string
+// Table has a row of cells for each of its lines.
+type Table struct {
+	Title string
+	Head  []string
+	Rows  [][]string
+}
 
-var page = template.Must(template.New("page").Parse(source))
+// What pages are made of. All share one style.
+var (
+	//go:embed page.html
+	pageSource string
+	//go:embed index.html
+	indexSource string
+	//go:embed style.css
+	style template.CSS
+
+	functions = template.FuncMap{
+		"style":     func() template.CSS { return style },
+		"thousands": thousands,
+	}
+	page  = template.Must(template.New("page").Funcs(functions).Parse(pageSource))
+	index = template.Must(template.New("index").Funcs(functions).Parse(indexSource))
+)
 
 // WriteFile writes a report. An existing file is replaced.
 func WriteFile(path string, p Page) error {

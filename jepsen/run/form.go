@@ -28,8 +28,12 @@ import (
 // formTimeout is how long the first start of all nodes may take.
 const formTimeout = 60 * time.Second
 
-// freeDoors are the SDK clients that choose their nodes themselves.
-const freeDoors = 2
+// freeDoors are the SDK clients that choose their nodes themselves, and
+// freeDoorsOfTrials those of a run that measures what such clients see.
+const (
+	freeDoors         = 2
+	freeDoorsOfTrials = 4
+)
 
 // form starts the cluster and connects clients to it.
 func (r *run) form(ctx context.Context) error {
@@ -48,7 +52,7 @@ func (r *run) form(ctx context.Context) error {
 	if r.host, err = host.New(options); err != nil {
 		return err
 	}
-	if r.nemeses, err = nemesis.Choose(r.Mix, r.host.Supports); err != nil {
+	if r.nemeses, err = r.choose(r.host.Supports); err != nil {
 		return err
 	}
 	r.recorder = history.NewRecorder(history.Meta{
@@ -67,10 +71,21 @@ func (r *run) form(ctx context.Context) error {
 	return r.connect()
 }
 
+// choose returns the nemeses of the mix.
+func (r *run) choose(supports func(host.Feature) bool) ([]nemesis.Nemesis, error) {
+	if r.Trials > 0 {
+		return nemesis.ChooseFailovers(r.Mix, supports)
+	}
+	return nemesis.Choose(r.Mix, supports)
+}
+
 // wantsDisk reports whether a nemesis of the mix needs disks, or loses more with them.
 func (r *run) wantsDisk() bool {
 	if r.NoDisk {
 		return false
+	}
+	if r.Trials > 0 {
+		return slices.Contains(r.Mix, "disk-hang-leader")
 	}
 	return nemesis.Want(r.Mix, host.FeatureDisk) || slices.Contains(r.Mix, "part-kill") || slices.Contains(r.Mix, "pause-kill")
 }
@@ -108,7 +123,11 @@ func (r *run) connectFree() (err error) {
 	if r.operator, err = r.newClient(r.host.Endpoints()); err != nil {
 		return err
 	}
-	for i := range freeDoors {
+	count := freeDoors
+	if r.Trials > 0 {
+		count = freeDoorsOfTrials
+	}
+	for i := range count {
 		sdk, err := r.newClient(r.host.Endpoints())
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"tidemark/jepsen/history"
@@ -26,6 +27,14 @@ type Options struct {
 	Rate int
 	// Hot and Cold are how many timelines there are.
 	Hot, Cold int
+	// Rounds is how often each nemesis has its turn; they end after that, and it is an
+	// error if Duration did not suffice or one could do nothing. 0 lets them work for Duration.
+	Rounds int
+	// Trials, if not 0, is how often each nemesis of Mix, which are failovers then, is
+	// tried, from calm to calm and one after the other, in place of Duration, Calm and
+	// Hold. FailoverBound is how long nothing may be acknowledged meanwhile.
+	Trials        int
+	FailoverBound time.Duration
 	// Calm and Hold are the mean times between two faults and until one is healed.
 	Calm, Hold time.Duration
 	// Patience bounds one operation of a client.
@@ -45,6 +54,9 @@ type Options struct {
 	Porcupine time.Duration
 	// KeepData keeps the nodes' data after a run that passed.
 	KeepData bool
+	// Judging, if not nil, is held while the history is judged, so that of several runs
+	// one at a time needs the memory for that.
+	Judging sync.Locker
 	// CommandLine is what to run to get the same again.
 	CommandLine string
 	// Progress is called about once a second. It may be nil.
@@ -74,6 +86,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.Nodes < 1:
 		return fmt.Errorf("--nodes must be at least 1; it is %d", o.Nodes)
+	case o.Rounds < 0 || o.Trials < 0 || o.Trials > 0 && o.FailoverBound <= 0:
+		return errors.New("--rounds and --trials must not be negative, and --bound must be positive")
 	case o.Duration <= 0 || o.Tail < 0 || o.Patience <= 0 || o.Calm <= 0 || o.Hold <= 0:
 		return errors.New("--duration, --patience, --calm and --hold must be positive, --tail not negative")
 	case o.Rate < 1:

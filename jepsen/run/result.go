@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tidemark/jepsen/checker"
+	"tidemark/jepsen/failover"
 	"tidemark/jepsen/history"
 	"tidemark/jepsen/nemesis"
 	"tidemark/jepsen/report"
@@ -26,6 +27,8 @@ type Result struct {
 	Meta    history.Meta    `json:"meta"`
 	Setting string          `json:"setting,omitempty"`
 	Verdict checker.Verdict `json:"verdict"`
+	// Failovers are what the trials came to, if there were any.
+	Failovers []failover.Case `json:"failovers,omitempty"`
 	// Pages are Porcupine's, in the same folder.
 	Pages []string `json:"pages,omitempty"`
 }
@@ -36,16 +39,32 @@ func (r *Result) Page(h *history.History) report.Page {
 	for _, name := range r.Pages {
 		page.Links = append(page.Links, report.Parameter{Name: "Porcupine: " + name, Value: name})
 	}
+	if len(r.Failovers) > 0 {
+		page.Tables = append(page.Tables, report.Table{
+			Title: "Longest time without an acknowledged append", Head: failover.Head, Rows: failover.Rows(r.Failovers),
+		})
+	}
 	return page
 }
 
 // judge judges the history of a run and writes what is to be read of it.
 func (r *run) judge(h *history.History) (*Result, error) {
 	r.watch.enter(Judging)
+	if r.Judging != nil {
+		r.Judging.Lock()
+		defer r.Judging.Unlock()
+	}
 	if r.tamper != nil {
 		r.tamper(h)
 	}
-	result := Judge(h, r.troubles.anomalies(h), r.Out, r.Options.Porcupine)
+	found := r.troubles.anomalies(h)
+	var failovers []failover.Case
+	if r.Trials > 0 {
+		failovers = failover.Measure(h, r.Mix)
+		found = append(found, failover.Anomalies(failovers, r.Trials, r.FailoverBound)...)
+	}
+	result := Judge(h, found, r.Out, r.Options.Porcupine)
+	result.Failovers = failovers
 	result.Setting = r.host.Describe()
 	page := result.Page(h)
 	page.Parameters = r.parameters()

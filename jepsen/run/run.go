@@ -101,7 +101,11 @@ func (r *run) live(ctx context.Context) error {
 	var clients sync.WaitGroup
 	clients.Go(func() { workload.Run(ctx, r.env, workloads) })
 
-	r.harm(ctx)
+	if err := r.harm(ctx); err != nil {
+		close(stop)
+		clients.Wait()
+		return err
+	}
 	r.watch.enter(Healing)
 	r.healAll(ctx)
 	sleep(ctx, r.Tail)
@@ -124,31 +128,46 @@ func pauseFor(rate int, workloads []workload.Workload) time.Duration {
 	return time.Duration(threads) * time.Second / time.Duration(rate)
 }
 
-// harm lets the nemeses work.
-func (r *run) harm(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, r.Duration)
+// harm lets the nemeses work. An error says that they could not do what they were to.
+func (r *run) harm(ctx context.Context) error {
+	if r.Trials > 0 {
+		r.try(ctx)
+		return nil
+	}
+	within, cancel := context.WithTimeout(ctx, r.Duration)
 	defer cancel()
 	if len(r.nemeses) == 0 {
-		<-ctx.Done()
-		return
+		<-within.Done()
+		return nil
 	}
 	schedule := nemesis.Schedule{
 		Cluster: r.host, Operator: r.operator, Clients: r.env, Nemeses: r.nemeses, Seed: r.Seed,
-		Calm: r.Calm, Hold: r.Hold, Now: r.recorder.Now,
-		Begun: func(f history.Fault) {
-			r.Logger.Info("fault", "name", f.Name, "target", f.Target, "detail", f.Detail, "at", f.From)
-			r.watch.begun(f)
-		},
-		Ended: func(f history.Fault) {
-			r.Logger.Info("fault healed", "name", f.Name, "target", f.Target, "detail", f.Detail, "from", f.From, "to", f.To)
-			r.watch.ended(f)
-			r.recorder.Fault(f)
-		},
+		Rounds: r.Rounds, Calm: r.Calm, Hold: r.Hold, Now: r.recorder.Now,
+		Begun: r.faultBegun, Ended: r.faultEnded,
 	}
-	// What could not be healed is healed again below, when all harm has ended.
-	if err := schedule.Run(ctx); err != nil {
-		r.Logger.Warn("some faults were not healed at once", "error", err)
+	// What could not be healed is healed again later, when all harm has ended.
+	err := schedule.Run(within)
+	if err != nil {
+		r.Logger.Warn("some faults were not injected or not healed at once", "error", err)
 	}
+	if r.Rounds > 0 && ctx.Err() == nil {
+		if within.Err() != nil {
+			return fmt.Errorf("%d rounds took longer than --duration %v", r.Rounds, r.Duration)
+		}
+		return err
+	}
+	return nil
+}
+
+func (r *run) faultBegun(f history.Fault) {
+	r.Logger.Info("fault", "name", f.Name, "target", f.Target, "detail", f.Detail, "at", f.From)
+	r.watch.begun(f)
+}
+
+func (r *run) faultEnded(f history.Fault) {
+	r.Logger.Info("fault healed", "name", f.Name, "target", f.Target, "detail", f.Detail, "from", f.From, "to", f.To)
+	r.watch.ended(f)
+	r.recorder.Fault(f)
 }
 
 // recoverTimeout is how long the nodes may take to serve again when all is healed.

@@ -35,17 +35,18 @@ func Named(names ...string) ([]Workload, error) {
 	if len(names) == 0 {
 		return All(), nil
 	}
+	known := append(All(), probes{})
 	var chosen []Workload
 	for _, name := range names {
-		i := slices.IndexFunc(All(), func(w Workload) bool { return w.Name() == name })
+		i := slices.IndexFunc(known, func(w Workload) bool { return w.Name() == name })
 		if i < 0 {
-			var known []string
-			for _, w := range All() {
-				known = append(known, w.Name())
+			var there []string
+			for _, w := range known {
+				there = append(there, w.Name())
 			}
-			return nil, fmt.Errorf("there is no workload %q; there are %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("there is no workload %q; there are %s", name, strings.Join(there, ", "))
 		}
-		chosen = append(chosen, All()[i])
+		chosen = append(chosen, known[i])
 	}
 	return chosen, nil
 }

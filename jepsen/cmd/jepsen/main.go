@@ -36,7 +36,7 @@ them, heals them, reads everything back from every node, and judges the history.
 Exit status: 0 the run passed, 1 it failed, 2 there is no verdict.`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), suiteCommand(), bugsCommand(), judgeCommand(), listCommand())
+	root.AddCommand(runCommand(), suiteCommand(), failoverCommand(), bugsCommand(), judgeCommand(), listCommand())
 	err := root.ExecuteContext(ctx)
 	stop()
 	switch {
@@ -44,7 +44,7 @@ Exit status: 0 the run passed, 1 it failed, 2 there is no verdict.`,
 	case errors.Is(err, errFail):
 		os.Exit(exitFail)
 	default:
-		fmt.Fprintln(os.Stderr, "jepsen: no verdict:", err)
+		fmt.Println("jepsen: FAIL no verdict:", oneLine(err))
 		os.Exit(exitNoVerdict)
 	}
 }

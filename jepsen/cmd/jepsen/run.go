@@ -20,18 +20,33 @@ import (
 
 func runCommand() *cobra.Command {
 	options := run.Defaults()
+	times := 1
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Do one run and judge it",
+		Short: "Do one run and judge it, or several of one kind",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if options.Out == "" {
 				options.Out = filepath.Join("build", "jepsen", fmt.Sprintf("%s-seed-%d", strings.Join(options.Mix, "-"), options.Seed))
 			}
-			return perform(cmd.Context(), options)
+			if cmd.Flags().Changed("repeat") {
+				return repeat(cmd, options, times)
+			}
+			if err := prepare(cmd.Context(), &options); err != nil {
+				return err
+			}
+			options.CommandLine = "go run ./jepsen/cmd/jepsen " + strings.Join(os.Args[1:], " ")
+			result, err := perform(cmd.Context(), options, newConsole(os.Stderr))
+			if err != nil {
+				return err
+			}
+			fmt.Printf("report: %s\n", filepath.Join(options.Out, "report.html"))
+			return tell(result)
 		},
 	}
 	flagsOf(cmd.Flags(), &options)
+	cmd.Flags().IntVar(&options.Nodes, "nodes", options.Nodes, "how many nodes form the cluster")
+	cmd.Flags().IntVar(&times, "repeat", times, "do it that often, with one seed after the other, until a run does not pass")
 	cmd.Flags().StringSliceVar(&options.Mix, "mix", options.Mix, "nemeses and mixes of them, `NAME`,…; see jepsen list")
 	cmd.Flags().StringVar(&options.Out, "out", "", "`folder` to write (default build/jepsen/MIX-seed-SEED)")
 	return cmd
@@ -39,10 +54,10 @@ func runCommand() *cobra.Command {
 
 // flagsOf are the flags that one run and a suite of runs share.
 func flagsOf(flags *pflag.FlagSet, o *run.Options) {
-	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "how many nodes form the cluster")
 	flags.StringSliceVar(&o.Workloads, "workload", o.Workloads, "what clients do, `NAME`,… (default all)")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long the nemeses work")
 	flags.DurationVar(&o.Tail, "tail", o.Tail, "how long clients go on after everything was healed")
+	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "let each nemesis have that many turns, and end then; --duration is the most that may take")
 	flags.Uint64Var(&o.Seed, "seed", 1, "of everything that is chosen at random")
 	flags.IntVar(&o.Rate, "rate", o.Rate, "about how many operations clients begin in a second")
 	flags.IntVar(&o.Hot, "hot", o.Hot, "timelines to which most is appended")
@@ -60,37 +75,36 @@ func flagsOf(flags *pflag.FlagSet, o *run.Options) {
 	flags.BoolVar(&o.KeepData, "keep-data", false, "keep the nodes' data also after a run that passed")
 }
 
-// perform does a run and tells what comes of it.
-func perform(ctx context.Context, options run.Options) error {
+// prepare finds or builds the program that the nodes run, and makes the folder.
+func prepare(ctx context.Context, options *run.Options) error {
 	if err := os.MkdirAll(options.Out, 0o755); err != nil {
 		return err
 	}
 	var err error
-	if options.Binary, err = binary(ctx, options); err != nil {
-		return err
-	}
-	if err := withOldest(ctx, &options); err != nil {
+	if options.Binary, err = binary(ctx, *options); err != nil {
 		return err
 	}
 	options.Version = version(ctx, options.Binary)
-	if options.CommandLine == "" {
-		options.CommandLine = "go run ./jepsen/cmd/jepsen " + strings.Join(os.Args[1:], " ")
+	return nil
+}
+
+// perform does a run that was prepared, and shows how far it is.
+func perform(ctx context.Context, options run.Options, console *console) (*run.Result, error) {
+	if err := os.MkdirAll(options.Out, 0o755); err != nil {
+		return nil, err
+	}
+	if err := withOldest(ctx, &options); err != nil {
+		return nil, err
 	}
 	log, err := os.Create(filepath.Join(options.Out, "harness.log"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer log.Close()
 	options.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	console := newConsole(os.Stderr)
 	options.Progress = console.show
-	result, err := run.Run(ctx, options)
-	console.end()
-	if err != nil {
-		return err
-	}
-	fmt.Printf("report: %s\n", filepath.Join(options.Out, "report.html"))
-	return tell(result)
+	defer console.end()
+	return run.Run(ctx, options)
 }
 
 // tell prints the last line.
