@@ -33,6 +33,10 @@ const (
 	MaxPageMessages     = 1000
 	DefaultPageMessages = 100
 	MaxPageBytes        = 4 << 20
+	// MaxTailSubscriptions bounds the subscriptions of one Tail, and MaxTailRequestItems
+	// those that one request of it adds or ends.
+	MaxTailSubscriptions = 100_000
+	MaxTailRequestItems  = 1024
 	// MaxAckItems bounds the cursors of one Ack.
 	MaxAckItems = 1024
 	// MaxListItems bounds one page of timelines or cursors; DefaultListItems is

@@ -16,6 +16,9 @@ type Client struct {
 	// seen is the newest position of all replies.
 	seen atomic.Uint64
 
+	// closing ends when Close begins: what has no end of its own ends then.
+	closing context.Context
+	close   context.CancelFunc
 	// ctx ends when Close stops waiting.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -42,6 +45,7 @@ func New(endpoints []string, opts ...Option) (*Client, error) {
 	}
 	c.nodes = nodes
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.closing, c.close = context.WithCancel(c.ctx)
 	c.appends = newPipeline(c)
 	go c.appends.run()
 	return c, nil
@@ -49,7 +53,7 @@ func New(endpoints []string, opts ...Option) (*Client, error) {
 
 // Close refuses new calls, waits for those under way up to the drain timeout, and
 // then ends them with ErrClosed. An append that may have been applied then ends
-// with an UnknownOutcomeError that wraps ErrClosed.
+// with an UnknownOutcomeError that wraps ErrClosed. Tails end at once.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	first := !c.closed
@@ -59,6 +63,7 @@ func (c *Client) Close() error {
 		<-c.ctx.Done()
 		return nil
 	}
+	c.close()
 	c.appends.close()
 	drain := time.AfterFunc(c.options.drainTimeout, c.cancel)
 	<-c.appends.ended

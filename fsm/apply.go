@@ -97,6 +97,7 @@ func (r *run) commit() {
 		r.machine.stop(cannotApply(&last, fmt.Sprintf("commit of %d entries up to it", r.entries), err))
 	}
 	r.machine.waiters.publish(r.applied.Index)
+	r.machine.changed(r.batch.Timelines())
 }
 
 // apply applies one entry to the batch.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"os"
 	"sync"
@@ -22,6 +23,11 @@ type Options struct {
 	// which entry and what to do. Nil writes it to Logger and to standard error,
 	// and exits with status 1.
 	Fatal func(error)
+	// Changed is called after each commit, when its effect is visible, with the
+	// timelines that got messages; with nil when the state was replaced as a whole. It
+	// is called by the goroutine that applies, which it must not hold up, and must not
+	// call the machine. May be nil.
+	Changed func(iter.Seq[tidemark.TimelineID])
 }
 
 // Machine applies committed entries to a store. It is the only writer of the
@@ -30,6 +36,7 @@ type Machine struct {
 	store   *pebblestore.Store
 	logger  *slog.Logger
 	fatal   func(error)
+	changed func(iter.Seq[tidemark.TimelineID])
 	waiters waiters
 
 	// writing is held while the store is written or replaced.
@@ -50,12 +57,15 @@ type scratch struct {
 
 // New returns a machine that goes on from where the store is.
 func New(store *pebblestore.Store, o Options) *Machine {
-	m := &Machine{store: store, logger: o.Logger, fatal: o.Fatal, batchBytes: maxBatchBytes}
+	m := &Machine{store: store, logger: o.Logger, fatal: o.Fatal, changed: o.Changed, batchBytes: maxBatchBytes}
 	if m.logger == nil {
 		m.logger = slog.New(slog.DiscardHandler)
 	}
 	if m.fatal == nil {
 		m.fatal = m.exit
+	}
+	if m.changed == nil {
+		m.changed = func(iter.Seq[tidemark.TimelineID]) {}
 	}
 	m.waiters.publish(store.Applied().Index)
 	return m

@@ -43,5 +43,6 @@ func (m *Machine) InstallSnapshot(w tidemark.SnapshotWriter) error {
 		return fmt.Errorf("fsm: install snapshot: %w", err)
 	}
 	m.waiters.publish(m.store.Applied().Index)
+	m.changed(nil)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -128,6 +129,17 @@ func (b *Batch) PutHead(h tidemark.Head) {
 		b.headOrder = append(b.headOrder, known)
 	}
 	*known = h
+}
+
+// Timelines are those whose heads were put, also after the batch has ended.
+func (b *Batch) Timelines() iter.Seq[tidemark.TimelineID] {
+	return func(yield func(tidemark.TimelineID) bool) {
+		for _, h := range b.headOrder {
+			if !yield(h.Timeline) {
+				return
+			}
+		}
+	}
 }
 
 // Lookup finds a message id in the timeline with the number.

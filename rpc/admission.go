@@ -61,7 +61,7 @@ func (a *admission) leaveCall(size int64) {
 	a.calls.Add(-1)
 }
 
-// enterStream admits an AppendStream. leaveStream must follow a success.
+// enterStream admits a stream. leaveStream must follow a success.
 func (a *admission) enterStream() error {
 	if a.streams.Add(1) > int64(a.limits.MaxStreams) {
 		a.streams.Add(-1)
@@ -114,7 +114,7 @@ func (a *admission) gauges() []prometheus.Collector {
 	return []prometheus.Collector{
 		gauge("tidemark_rpc_in_flight_bytes", "Bytes of requests that are in flight.", &a.held),
 		gauge("tidemark_rpc_in_flight_calls", "Unary calls that are in flight.", &a.calls),
-		gauge("tidemark_rpc_in_flight_streams", "AppendStreams that are open.", &a.streams),
+		gauge("tidemark_rpc_in_flight_streams", "Streams that are open: AppendStream and Tail.", &a.streams),
 	}
 }
 
@@ -129,6 +129,8 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.StreamItems, d.StreamItems)
 	setDefault(&l.StreamBytes, d.StreamBytes)
 	setDefault(&l.StreamPatience, d.StreamPatience)
+	setDefault(&l.MaxTailSubscriptions, d.MaxTailSubscriptions)
+	setDefault(&l.TailHeartbeat, d.TailHeartbeat)
 	setDefault(&l.CallTimeout, d.CallTimeout)
 	setDefault(&l.SessionWait, d.SessionWait)
 	setDefault(&l.KeepaliveTime, d.KeepaliveTime)

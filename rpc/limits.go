@@ -5,7 +5,7 @@ import "time"
 // Limits bound what one server holds in flight. A zero field takes its value from
 // DefaultLimits.
 type Limits struct {
-	// MaxCalls bounds unary calls in flight, MaxStreams AppendStreams. Beyond them
+	// MaxCalls bounds unary calls in flight, MaxStreams AppendStreams and Tails. Beyond them
 	// a call is refused with RESOURCE_EXHAUSTED.
 	MaxCalls, MaxStreams int
 	// MaxBytes bounds the bytes of requests in flight, all calls and streams
@@ -24,6 +24,12 @@ type Limits struct {
 	// StreamPatience is how long a stream waits for room in MaxBytes before it
 	// ends with RESOURCE_EXHAUSTED.
 	StreamPatience time.Duration
+
+	// MaxTailSubscriptions bounds the subscriptions of all Tails together; one more is
+	// refused with RESOURCE_EXHAUSTED. Each takes up to 1 KiB.
+	MaxTailSubscriptions int64
+	// TailHeartbeat is after how long a Tail with nothing to send says so.
+	TailHeartbeat time.Duration
 
 	// CallTimeout is the deadline of a unary call that has none, and how long an
 	// item of a stream may wait for its outcome.
@@ -59,6 +65,10 @@ func DefaultLimits() Limits {
 		// 32 messages of the largest size.
 		StreamBytes:    8 << 20,
 		StreamPatience: 5 * time.Second,
+
+		// Ten streams that are full, in half a GiB.
+		MaxTailSubscriptions: 1_000_000,
+		TailHeartbeat:        2 * time.Second,
 
 		// Longer than an election and a retry, so that it ends only what is stuck.
 		CallTimeout: 30 * time.Second,

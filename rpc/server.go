@@ -28,6 +28,8 @@ type Options struct {
 	NodeID string
 	Node   Node
 	Store  Store
+	// Tails is told by the state machine what it applies; nil refuses Tail.
+	Tails *Tails
 	// OpenSnapshot opens a consistent copy of the state for Backup; nil refuses backups.
 	OpenSnapshot func() (tidemark.SnapshotReader, error)
 
@@ -116,6 +118,9 @@ func New(o Options) (*Server, error) {
 	reflection.Register(s.grpc)
 	s.setHealth(o.Node.Ready())
 	go s.watchHealth()
+	if o.Tails != nil {
+		go o.Tails.run(s.stopping)
+	}
 	return s, nil
 }
 

@@ -79,14 +79,15 @@ func (n *Node) start(initial map[string]string) {
 	if n.Store, err = pebblestore.Open(n.storeDir(), n.storeOptions()); err != nil {
 		tb.Fatalf("start %s: %v", n.ID, errors.Join(err, directory.Close()))
 	}
-	machine := fsm.New(n.Store, fsm.Options{Logger: cfg.Logger, Fatal: fatal})
+	tails := rpc.NewTails()
+	machine := fsm.New(n.Store, fsm.Options{Logger: cfg.Logger, Fatal: fatal, Changed: tails.Changed})
 	cfg.Directory, cfg.Machine = directory, machine
 	if n.Raft, err = raftnode.Open(cfg); err != nil {
 		tb.Fatalf("start %s: %v", n.ID, errors.Join(err, n.Store.Close(), directory.Close()))
 	}
 	n.directory = directory
 	options := rpc.Options{
-		NodeID: n.ID, Node: rpc.FromRaft(n.Raft), Store: n.Store, OpenSnapshot: machine.OpenSnapshot,
+		NodeID: n.ID, Node: rpc.FromRaft(n.Raft), Store: n.Store, Tails: tails, OpenSnapshot: machine.OpenSnapshot,
 		Logger: cfg.Logger, StoreFormat: pebblestore.FormatVersion,
 	}
 	if n.cluster.options.Server != nil {

@@ -74,6 +74,61 @@ func (Direction) EnumDescriptor() ([]byte, []int) {
 	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{0}
 }
 
+// TailPriority says how large a part of a busy stream a subscription gets. None starves:
+// of 21 turns, high gets 16, normal 4 and low 1, as far as there is something to send.
+type TailPriority int32
+
+const (
+	TailPriority_TAIL_PRIORITY_UNSPECIFIED TailPriority = 0
+	// The same as not specified.
+	TailPriority_TAIL_PRIORITY_NORMAL TailPriority = 1
+	TailPriority_TAIL_PRIORITY_HIGH   TailPriority = 2
+	TailPriority_TAIL_PRIORITY_LOW    TailPriority = 3
+)
+
+// Enum value maps for TailPriority.
+var (
+	TailPriority_name = map[int32]string{
+		0: "TAIL_PRIORITY_UNSPECIFIED",
+		1: "TAIL_PRIORITY_NORMAL",
+		2: "TAIL_PRIORITY_HIGH",
+		3: "TAIL_PRIORITY_LOW",
+	}
+	TailPriority_value = map[string]int32{
+		"TAIL_PRIORITY_UNSPECIFIED": 0,
+		"TAIL_PRIORITY_NORMAL":      1,
+		"TAIL_PRIORITY_HIGH":        2,
+		"TAIL_PRIORITY_LOW":         3,
+	}
+)
+
+func (x TailPriority) Enum() *TailPriority {
+	p := new(TailPriority)
+	*p = x
+	return p
+}
+
+func (x TailPriority) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TailPriority) Descriptor() protoreflect.EnumDescriptor {
+	return file_rpc_tidemarkv1_timeline_proto_enumTypes[1].Descriptor()
+}
+
+func (TailPriority) Type() protoreflect.EnumType {
+	return &file_rpc_tidemarkv1_timeline_proto_enumTypes[1]
+}
+
+func (x TailPriority) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TailPriority.Descriptor instead.
+func (TailPriority) EnumDescriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{1}
+}
+
 // Message is one message of a timeline.
 type Message struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1402,6 +1457,650 @@ func (x *GetResponse) GetStalenessMillis() uint64 {
 	return 0
 }
 
+// TailRequest changes the subscriptions of the stream, while it goes on.
+type TailRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1,024 in one request, and 100,000 on one stream. One that is refused is
+	// answered by an event with the error; the others are not affected.
+	Subscribe []*TailSubscription `protobuf:"bytes,1,rep,name=subscribe,proto3" json:"subscribe,omitempty"`
+	// Tags. Each is answered by an event after which nothing more comes under the tag.
+	Unsubscribe []uint64 `protobuf:"varint,2,rep,packed,name=unsubscribe,proto3" json:"unsubscribe,omitempty"`
+	// How many more messages and notices may be sent. If the first request gives none, the
+	// stream has no bound but the flow control of HTTP/2.
+	Credit        uint64 `protobuf:"varint,3,opt,name=credit,proto3" json:"credit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailRequest) Reset() {
+	*x = TailRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailRequest) ProtoMessage() {}
+
+func (x *TailRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailRequest.ProtoReflect.Descriptor instead.
+func (*TailRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TailRequest) GetSubscribe() []*TailSubscription {
+	if x != nil {
+		return x.Subscribe
+	}
+	return nil
+}
+
+func (x *TailRequest) GetUnsubscribe() []uint64 {
+	if x != nil {
+		return x.Unsubscribe
+	}
+	return nil
+}
+
+func (x *TailRequest) GetCredit() uint64 {
+	if x != nil {
+		return x.Credit
+	}
+	return 0
+}
+
+// TailSubscription asks for what is appended to one timeline, which need not exist yet.
+type TailSubscription struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the client, and that of no other subscription of the stream.
+	Tag      uint64 `protobuf:"varint,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	Timeline string `protobuf:"bytes,2,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// Where to begin. None of them is the same as after_seq_id = 0: with the first message.
+	//
+	// Types that are valid to be assigned to Start:
+	//
+	//	*TailSubscription_AfterSeqId
+	//	*TailSubscription_Newest
+	Start    isTailSubscription_Start `protobuf_oneof:"start"`
+	Priority TailPriority             `protobuf:"varint,5,opt,name=priority,proto3,enum=tidemark.v1.TailPriority" json:"priority,omitempty"`
+	// Notices in place of messages: that there are some, without their contents.
+	NotifyOnly    bool `protobuf:"varint,6,opt,name=notify_only,json=notifyOnly,proto3" json:"notify_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailSubscription) Reset() {
+	*x = TailSubscription{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailSubscription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailSubscription) ProtoMessage() {}
+
+func (x *TailSubscription) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailSubscription.ProtoReflect.Descriptor instead.
+func (*TailSubscription) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *TailSubscription) GetTag() uint64 {
+	if x != nil {
+		return x.Tag
+	}
+	return 0
+}
+
+func (x *TailSubscription) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *TailSubscription) GetStart() isTailSubscription_Start {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *TailSubscription) GetAfterSeqId() uint64 {
+	if x != nil {
+		if x, ok := x.Start.(*TailSubscription_AfterSeqId); ok {
+			return x.AfterSeqId
+		}
+	}
+	return 0
+}
+
+func (x *TailSubscription) GetNewest() bool {
+	if x != nil {
+		if x, ok := x.Start.(*TailSubscription_Newest); ok {
+			return x.Newest
+		}
+	}
+	return false
+}
+
+func (x *TailSubscription) GetPriority() TailPriority {
+	if x != nil {
+		return x.Priority
+	}
+	return TailPriority_TAIL_PRIORITY_UNSPECIFIED
+}
+
+func (x *TailSubscription) GetNotifyOnly() bool {
+	if x != nil {
+		return x.NotifyOnly
+	}
+	return false
+}
+
+type isTailSubscription_Start interface {
+	isTailSubscription_Start()
+}
+
+type TailSubscription_AfterSeqId struct {
+	// Behind this message, which the client has.
+	AfterSeqId uint64 `protobuf:"varint,3,opt,name=after_seq_id,json=afterSeqId,proto3,oneof"`
+}
+
+type TailSubscription_Newest struct {
+	// Behind the last message that this node has when it subscribes.
+	Newest bool `protobuf:"varint,4,opt,name=newest,proto3,oneof"`
+}
+
+func (*TailSubscription_AfterSeqId) isTailSubscription_Start() {}
+
+func (*TailSubscription_Newest) isTailSubscription_Start() {}
+
+// TailResponse is what there is for some of the subscriptions. One without events is a
+// heartbeat; it comes every 2 seconds.
+type TailResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Events []*TailEvent           `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// A session read at this position sees all messages that were sent so far.
+	Position     []byte `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	AppliedIndex uint64 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	// How long ago this node last heard from a leader; 0 on the leader. A node that is cut
+	// off delivers nothing new: turn to another one.
+	StalenessMillis uint64 `protobuf:"varint,4,opt,name=staleness_millis,json=stalenessMillis,proto3" json:"staleness_millis,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *TailResponse) Reset() {
+	*x = TailResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailResponse) ProtoMessage() {}
+
+func (x *TailResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailResponse.ProtoReflect.Descriptor instead.
+func (*TailResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *TailResponse) GetEvents() []*TailEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *TailResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *TailResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
+func (x *TailResponse) GetStalenessMillis() uint64 {
+	if x != nil {
+		return x.StalenessMillis
+	}
+	return 0
+}
+
+// TailEvent is one event of the subscription with the tag.
+type TailEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Tag   uint64                 `protobuf:"varint,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Types that are valid to be assigned to Event:
+	//
+	//	*TailEvent_Messages
+	//	*TailEvent_Notice
+	//	*TailEvent_CaughtUp
+	//	*TailEvent_Trimmed
+	//	*TailEvent_Error
+	//	*TailEvent_Unsubscribed
+	Event         isTailEvent_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailEvent) Reset() {
+	*x = TailEvent{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailEvent) ProtoMessage() {}
+
+func (x *TailEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailEvent.ProtoReflect.Descriptor instead.
+func (*TailEvent) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *TailEvent) GetTag() uint64 {
+	if x != nil {
+		return x.Tag
+	}
+	return 0
+}
+
+func (x *TailEvent) GetEvent() isTailEvent_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *TailEvent) GetMessages() *TailMessages {
+	if x != nil {
+		if x, ok := x.Event.(*TailEvent_Messages); ok {
+			return x.Messages
+		}
+	}
+	return nil
+}
+
+func (x *TailEvent) GetNotice() *TailNotice {
+	if x != nil {
+		if x, ok := x.Event.(*TailEvent_Notice); ok {
+			return x.Notice
+		}
+	}
+	return nil
+}
+
+func (x *TailEvent) GetCaughtUp() *TailCaughtUp {
+	if x != nil {
+		if x, ok := x.Event.(*TailEvent_CaughtUp); ok {
+			return x.CaughtUp
+		}
+	}
+	return nil
+}
+
+func (x *TailEvent) GetTrimmed() *TailTrimmed {
+	if x != nil {
+		if x, ok := x.Event.(*TailEvent_Trimmed); ok {
+			return x.Trimmed
+		}
+	}
+	return nil
+}
+
+func (x *TailEvent) GetError() *Error {
+	if x != nil {
+		if x, ok := x.Event.(*TailEvent_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *TailEvent) GetUnsubscribed() *TailUnsubscribed {
+	if x != nil {
+		if x, ok := x.Event.(*TailEvent_Unsubscribed); ok {
+			return x.Unsubscribed
+		}
+	}
+	return nil
+}
+
+type isTailEvent_Event interface {
+	isTailEvent_Event()
+}
+
+type TailEvent_Messages struct {
+	// The next messages, contiguous with those before.
+	Messages *TailMessages `protobuf:"bytes,2,opt,name=messages,proto3,oneof"`
+}
+
+type TailEvent_Notice struct {
+	// With notify_only: there are messages up to last_seq_id.
+	Notice *TailNotice `protobuf:"bytes,3,opt,name=notice,proto3,oneof"`
+}
+
+type TailEvent_CaughtUp struct {
+	// Everything that this node has was sent. It comes again after each time that the
+	// subscription had fallen more than a page behind.
+	CaughtUp *TailCaughtUp `protobuf:"bytes,4,opt,name=caught_up,json=caughtUp,proto3,oneof"`
+}
+
+type TailEvent_Trimmed struct {
+	// Messages before first_seq_id are gone; it goes on from there.
+	Trimmed *TailTrimmed `protobuf:"bytes,5,opt,name=trimmed,proto3,oneof"`
+}
+
+type TailEvent_Error struct {
+	// The subscription was refused. The tag is free.
+	Error *Error `protobuf:"bytes,6,opt,name=error,proto3,oneof"`
+}
+
+type TailEvent_Unsubscribed struct {
+	// The subscription has ended, as asked for. The tag is free.
+	Unsubscribed *TailUnsubscribed `protobuf:"bytes,7,opt,name=unsubscribed,proto3,oneof"`
+}
+
+func (*TailEvent_Messages) isTailEvent_Event() {}
+
+func (*TailEvent_Notice) isTailEvent_Event() {}
+
+func (*TailEvent_CaughtUp) isTailEvent_Event() {}
+
+func (*TailEvent_Trimmed) isTailEvent_Event() {}
+
+func (*TailEvent_Error) isTailEvent_Event() {}
+
+func (*TailEvent_Unsubscribed) isTailEvent_Event() {}
+
+type TailMessages struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Messages []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	// The digest before the first of messages.
+	PreviousDigest []byte `protobuf:"bytes,2,opt,name=previous_digest,json=previousDigest,proto3" json:"previous_digest,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *TailMessages) Reset() {
+	*x = TailMessages{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailMessages) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailMessages) ProtoMessage() {}
+
+func (x *TailMessages) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailMessages.ProtoReflect.Descriptor instead.
+func (*TailMessages) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *TailMessages) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *TailMessages) GetPreviousDigest() []byte {
+	if x != nil {
+		return x.PreviousDigest
+	}
+	return nil
+}
+
+type TailNotice struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LastSeqId     uint64                 `protobuf:"varint,1,opt,name=last_seq_id,json=lastSeqId,proto3" json:"last_seq_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailNotice) Reset() {
+	*x = TailNotice{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailNotice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailNotice) ProtoMessage() {}
+
+func (x *TailNotice) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailNotice.ProtoReflect.Descriptor instead.
+func (*TailNotice) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *TailNotice) GetLastSeqId() uint64 {
+	if x != nil {
+		return x.LastSeqId
+	}
+	return 0
+}
+
+type TailCaughtUp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The timeline's last SeqId, as this node has it; 0 if there is no such timeline.
+	LastSeqId     uint64 `protobuf:"varint,1,opt,name=last_seq_id,json=lastSeqId,proto3" json:"last_seq_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailCaughtUp) Reset() {
+	*x = TailCaughtUp{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailCaughtUp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailCaughtUp) ProtoMessage() {}
+
+func (x *TailCaughtUp) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailCaughtUp.ProtoReflect.Descriptor instead.
+func (*TailCaughtUp) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *TailCaughtUp) GetLastSeqId() uint64 {
+	if x != nil {
+		return x.LastSeqId
+	}
+	return 0
+}
+
+type TailTrimmed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FirstSeqId    uint64                 `protobuf:"varint,1,opt,name=first_seq_id,json=firstSeqId,proto3" json:"first_seq_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailTrimmed) Reset() {
+	*x = TailTrimmed{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailTrimmed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailTrimmed) ProtoMessage() {}
+
+func (x *TailTrimmed) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailTrimmed.ProtoReflect.Descriptor instead.
+func (*TailTrimmed) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *TailTrimmed) GetFirstSeqId() uint64 {
+	if x != nil {
+		return x.FirstSeqId
+	}
+	return 0
+}
+
+type TailUnsubscribed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailUnsubscribed) Reset() {
+	*x = TailUnsubscribed{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailUnsubscribed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailUnsubscribed) ProtoMessage() {}
+
+func (x *TailUnsubscribed) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailUnsubscribed.ProtoReflect.Descriptor instead.
+func (*TailUnsubscribed) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{23}
+}
+
 type AckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 128 bytes of UTF-8 without control characters: a user, or user#device.
@@ -1414,7 +2113,7 @@ type AckRequest struct {
 
 func (x *AckRequest) Reset() {
 	*x = AckRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +2125,7 @@ func (x *AckRequest) String() string {
 func (*AckRequest) ProtoMessage() {}
 
 func (x *AckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +2138,7 @@ func (x *AckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckRequest.ProtoReflect.Descriptor instead.
 func (*AckRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{15}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AckRequest) GetReader() string {
@@ -1470,7 +2169,7 @@ type AckItem struct {
 
 func (x *AckItem) Reset() {
 	*x = AckItem{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +2181,7 @@ func (x *AckItem) String() string {
 func (*AckItem) ProtoMessage() {}
 
 func (x *AckItem) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +2194,7 @@ func (x *AckItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckItem.ProtoReflect.Descriptor instead.
 func (*AckItem) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{16}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AckItem) GetTimeline() string {
@@ -1530,7 +2229,7 @@ type AckResponse struct {
 
 func (x *AckResponse) Reset() {
 	*x = AckResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +2241,7 @@ func (x *AckResponse) String() string {
 func (*AckResponse) ProtoMessage() {}
 
 func (x *AckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +2254,7 @@ func (x *AckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckResponse.ProtoReflect.Descriptor instead.
 func (*AckResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{17}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AckResponse) GetCursors() []*Cursor {
@@ -1587,7 +2286,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +2298,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +2311,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{18}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Cursor) GetTimeline() string {
@@ -1679,7 +2378,7 @@ type ListCursorsRequest struct {
 
 func (x *ListCursorsRequest) Reset() {
 	*x = ListCursorsRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +2390,7 @@ func (x *ListCursorsRequest) String() string {
 func (*ListCursorsRequest) ProtoMessage() {}
 
 func (x *ListCursorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +2403,7 @@ func (x *ListCursorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCursorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCursorsRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{19}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListCursorsRequest) GetBy() isListCursorsRequest_By {
@@ -1799,7 +2498,7 @@ type ListCursorsResponse struct {
 
 func (x *ListCursorsResponse) Reset() {
 	*x = ListCursorsResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +2510,7 @@ func (x *ListCursorsResponse) String() string {
 func (*ListCursorsResponse) ProtoMessage() {}
 
 func (x *ListCursorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +2523,7 @@ func (x *ListCursorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCursorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCursorsResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{20}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListCursorsResponse) GetCursors() []*Cursor {
@@ -1879,7 +2578,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2590,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2603,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{21}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Timeline) GetTimeline() string {
@@ -1973,7 +2672,7 @@ type GetTimelineRequest struct {
 
 func (x *GetTimelineRequest) Reset() {
 	*x = GetTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2684,7 @@ func (x *GetTimelineRequest) String() string {
 func (*GetTimelineRequest) ProtoMessage() {}
 
 func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2697,7 @@ func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineRequest.ProtoReflect.Descriptor instead.
 func (*GetTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{22}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetTimelineRequest) GetTimeline() string {
@@ -2026,7 +2725,7 @@ type GetTimelineResponse struct {
 
 func (x *GetTimelineResponse) Reset() {
 	*x = GetTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2737,7 @@ func (x *GetTimelineResponse) String() string {
 func (*GetTimelineResponse) ProtoMessage() {}
 
 func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2750,7 @@ func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineResponse.ProtoReflect.Descriptor instead.
 func (*GetTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{23}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetTimelineResponse) GetTimeline() *Timeline {
@@ -2090,7 +2789,7 @@ type ListTimelinesRequest struct {
 
 func (x *ListTimelinesRequest) Reset() {
 	*x = ListTimelinesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2801,7 @@ func (x *ListTimelinesRequest) String() string {
 func (*ListTimelinesRequest) ProtoMessage() {}
 
 func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2814,7 @@ func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelinesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{24}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListTimelinesRequest) GetPrefix() string {
@@ -2159,7 +2858,7 @@ type ListTimelinesResponse struct {
 
 func (x *ListTimelinesResponse) Reset() {
 	*x = ListTimelinesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2870,7 @@ func (x *ListTimelinesResponse) String() string {
 func (*ListTimelinesResponse) ProtoMessage() {}
 
 func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2883,7 @@ func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelinesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{25}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListTimelinesResponse) GetTimelines() []*Timeline {
@@ -2223,7 +2922,7 @@ type Consistency_Linearizable struct {
 
 func (x *Consistency_Linearizable) Reset() {
 	*x = Consistency_Linearizable{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2934,7 @@ func (x *Consistency_Linearizable) String() string {
 func (*Consistency_Linearizable) ProtoMessage() {}
 
 func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2959,7 @@ type Consistency_Session struct {
 
 func (x *Consistency_Session) Reset() {
 	*x = Consistency_Session{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2971,7 @@ func (x *Consistency_Session) String() string {
 func (*Consistency_Session) ProtoMessage() {}
 
 func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +3005,7 @@ type Consistency_Local struct {
 
 func (x *Consistency_Local) Reset() {
 	*x = Consistency_Local{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2318,7 +3017,7 @@ func (x *Consistency_Local) String() string {
 func (*Consistency_Local) ProtoMessage() {}
 
 func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +3166,47 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\amessage\x18\x01 \x01(\v2\x14.tidemark.v1.MessageR\amessage\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\x12#\n" +
 	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\x12)\n" +
-	"\x10staleness_millis\x18\x04 \x01(\x04R\x0fstalenessMillis\"P\n" +
+	"\x10staleness_millis\x18\x04 \x01(\x04R\x0fstalenessMillis\"\x84\x01\n" +
+	"\vTailRequest\x12;\n" +
+	"\tsubscribe\x18\x01 \x03(\v2\x1d.tidemark.v1.TailSubscriptionR\tsubscribe\x12 \n" +
+	"\vunsubscribe\x18\x02 \x03(\x04R\vunsubscribe\x12\x16\n" +
+	"\x06credit\x18\x03 \x01(\x04R\x06credit\"\xdf\x01\n" +
+	"\x10TailSubscription\x12\x10\n" +
+	"\x03tag\x18\x01 \x01(\x04R\x03tag\x12\x1a\n" +
+	"\btimeline\x18\x02 \x01(\tR\btimeline\x12\"\n" +
+	"\fafter_seq_id\x18\x03 \x01(\x04H\x00R\n" +
+	"afterSeqId\x12\x18\n" +
+	"\x06newest\x18\x04 \x01(\bH\x00R\x06newest\x125\n" +
+	"\bpriority\x18\x05 \x01(\x0e2\x19.tidemark.v1.TailPriorityR\bpriority\x12\x1f\n" +
+	"\vnotify_only\x18\x06 \x01(\bR\n" +
+	"notifyOnlyB\a\n" +
+	"\x05start\"\xaa\x01\n" +
+	"\fTailResponse\x12.\n" +
+	"\x06events\x18\x01 \x03(\v2\x16.tidemark.v1.TailEventR\x06events\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\x12#\n" +
+	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\x12)\n" +
+	"\x10staleness_millis\x18\x04 \x01(\x04R\x0fstalenessMillis\"\xf3\x02\n" +
+	"\tTailEvent\x12\x10\n" +
+	"\x03tag\x18\x01 \x01(\x04R\x03tag\x127\n" +
+	"\bmessages\x18\x02 \x01(\v2\x19.tidemark.v1.TailMessagesH\x00R\bmessages\x121\n" +
+	"\x06notice\x18\x03 \x01(\v2\x17.tidemark.v1.TailNoticeH\x00R\x06notice\x128\n" +
+	"\tcaught_up\x18\x04 \x01(\v2\x19.tidemark.v1.TailCaughtUpH\x00R\bcaughtUp\x124\n" +
+	"\atrimmed\x18\x05 \x01(\v2\x18.tidemark.v1.TailTrimmedH\x00R\atrimmed\x12*\n" +
+	"\x05error\x18\x06 \x01(\v2\x12.tidemark.v1.ErrorH\x00R\x05error\x12C\n" +
+	"\funsubscribed\x18\a \x01(\v2\x1d.tidemark.v1.TailUnsubscribedH\x00R\funsubscribedB\a\n" +
+	"\x05event\"i\n" +
+	"\fTailMessages\x120\n" +
+	"\bmessages\x18\x01 \x03(\v2\x14.tidemark.v1.MessageR\bmessages\x12'\n" +
+	"\x0fprevious_digest\x18\x02 \x01(\fR\x0epreviousDigest\",\n" +
+	"\n" +
+	"TailNotice\x12\x1e\n" +
+	"\vlast_seq_id\x18\x01 \x01(\x04R\tlastSeqId\".\n" +
+	"\fTailCaughtUp\x12\x1e\n" +
+	"\vlast_seq_id\x18\x01 \x01(\x04R\tlastSeqId\"/\n" +
+	"\vTailTrimmed\x12 \n" +
+	"\ffirst_seq_id\x18\x01 \x01(\x04R\n" +
+	"firstSeqId\"\x12\n" +
+	"\x10TailUnsubscribed\"P\n" +
 	"\n" +
 	"AckRequest\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\tR\x06reader\x12*\n" +
@@ -2538,13 +3277,19 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\tDirection\x12\x19\n" +
 	"\x15DIRECTION_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11DIRECTION_FORWARD\x10\x01\x12\x16\n" +
-	"\x12DIRECTION_BACKWARD\x10\x022\xac\x05\n" +
+	"\x12DIRECTION_BACKWARD\x10\x02*v\n" +
+	"\fTailPriority\x12\x1d\n" +
+	"\x19TAIL_PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14TAIL_PRIORITY_NORMAL\x10\x01\x12\x16\n" +
+	"\x12TAIL_PRIORITY_HIGH\x10\x02\x12\x15\n" +
+	"\x11TAIL_PRIORITY_LOW\x10\x032\xed\x05\n" +
 	"\x0fTimelineService\x12A\n" +
 	"\x06Append\x12\x1a.tidemark.v1.AppendRequest\x1a\x1b.tidemark.v1.AppendResponse\x12P\n" +
 	"\vAppendBatch\x12\x1f.tidemark.v1.AppendBatchRequest\x1a .tidemark.v1.AppendBatchResponse\x12W\n" +
 	"\fAppendStream\x12 .tidemark.v1.AppendStreamRequest\x1a!.tidemark.v1.AppendStreamResponse(\x010\x01\x12;\n" +
 	"\x04Read\x12\x18.tidemark.v1.ReadRequest\x1a\x19.tidemark.v1.ReadResponse\x128\n" +
-	"\x03Get\x12\x17.tidemark.v1.GetRequest\x1a\x18.tidemark.v1.GetResponse\x128\n" +
+	"\x03Get\x12\x17.tidemark.v1.GetRequest\x1a\x18.tidemark.v1.GetResponse\x12?\n" +
+	"\x04Tail\x12\x18.tidemark.v1.TailRequest\x1a\x19.tidemark.v1.TailResponse(\x010\x01\x128\n" +
 	"\x03Ack\x12\x17.tidemark.v1.AckRequest\x1a\x18.tidemark.v1.AckResponse\x12P\n" +
 	"\vListCursors\x12\x1f.tidemark.v1.ListCursorsRequest\x1a .tidemark.v1.ListCursorsResponse\x12P\n" +
 	"\vGetTimeline\x12\x1f.tidemark.v1.GetTimelineRequest\x1a .tidemark.v1.GetTimelineResponse\x12V\n" +
@@ -2562,104 +3307,126 @@ func file_rpc_tidemarkv1_timeline_proto_rawDescGZIP() []byte {
 	return file_rpc_tidemarkv1_timeline_proto_rawDescData
 }
 
-var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(Direction)(0),                   // 0: tidemark.v1.Direction
-	(*Message)(nil),                  // 1: tidemark.v1.Message
-	(*AppendRequest)(nil),            // 2: tidemark.v1.AppendRequest
-	(*AppendResponse)(nil),           // 3: tidemark.v1.AppendResponse
-	(*AppendBatchRequest)(nil),       // 4: tidemark.v1.AppendBatchRequest
-	(*AppendBatchResponse)(nil),      // 5: tidemark.v1.AppendBatchResponse
-	(*AppendBatchResult)(nil),        // 6: tidemark.v1.AppendBatchResult
-	(*Error)(nil),                    // 7: tidemark.v1.Error
-	(*AppendStreamRequest)(nil),      // 8: tidemark.v1.AppendStreamRequest
-	(*AppendStreamResponse)(nil),     // 9: tidemark.v1.AppendStreamResponse
-	(*Consistency)(nil),              // 10: tidemark.v1.Consistency
-	(*ReadRequest)(nil),              // 11: tidemark.v1.ReadRequest
-	(*ReadAck)(nil),                  // 12: tidemark.v1.ReadAck
-	(*ReadResponse)(nil),             // 13: tidemark.v1.ReadResponse
-	(*GetRequest)(nil),               // 14: tidemark.v1.GetRequest
-	(*GetResponse)(nil),              // 15: tidemark.v1.GetResponse
-	(*AckRequest)(nil),               // 16: tidemark.v1.AckRequest
-	(*AckItem)(nil),                  // 17: tidemark.v1.AckItem
-	(*AckResponse)(nil),              // 18: tidemark.v1.AckResponse
-	(*Cursor)(nil),                   // 19: tidemark.v1.Cursor
-	(*ListCursorsRequest)(nil),       // 20: tidemark.v1.ListCursorsRequest
-	(*ListCursorsResponse)(nil),      // 21: tidemark.v1.ListCursorsResponse
-	(*Timeline)(nil),                 // 22: tidemark.v1.Timeline
-	(*GetTimelineRequest)(nil),       // 23: tidemark.v1.GetTimelineRequest
-	(*GetTimelineResponse)(nil),      // 24: tidemark.v1.GetTimelineResponse
-	(*ListTimelinesRequest)(nil),     // 25: tidemark.v1.ListTimelinesRequest
-	(*ListTimelinesResponse)(nil),    // 26: tidemark.v1.ListTimelinesResponse
-	nil,                              // 27: tidemark.v1.Message.AttributesEntry
-	nil,                              // 28: tidemark.v1.AppendRequest.AttributesEntry
-	nil,                              // 29: tidemark.v1.Error.MetadataEntry
-	(*Consistency_Linearizable)(nil), // 30: tidemark.v1.Consistency.Linearizable
-	(*Consistency_Session)(nil),      // 31: tidemark.v1.Consistency.Session
-	(*Consistency_Local)(nil),        // 32: tidemark.v1.Consistency.Local
-	(*timestamppb.Timestamp)(nil),    // 33: google.protobuf.Timestamp
+	(TailPriority)(0),                // 1: tidemark.v1.TailPriority
+	(*Message)(nil),                  // 2: tidemark.v1.Message
+	(*AppendRequest)(nil),            // 3: tidemark.v1.AppendRequest
+	(*AppendResponse)(nil),           // 4: tidemark.v1.AppendResponse
+	(*AppendBatchRequest)(nil),       // 5: tidemark.v1.AppendBatchRequest
+	(*AppendBatchResponse)(nil),      // 6: tidemark.v1.AppendBatchResponse
+	(*AppendBatchResult)(nil),        // 7: tidemark.v1.AppendBatchResult
+	(*Error)(nil),                    // 8: tidemark.v1.Error
+	(*AppendStreamRequest)(nil),      // 9: tidemark.v1.AppendStreamRequest
+	(*AppendStreamResponse)(nil),     // 10: tidemark.v1.AppendStreamResponse
+	(*Consistency)(nil),              // 11: tidemark.v1.Consistency
+	(*ReadRequest)(nil),              // 12: tidemark.v1.ReadRequest
+	(*ReadAck)(nil),                  // 13: tidemark.v1.ReadAck
+	(*ReadResponse)(nil),             // 14: tidemark.v1.ReadResponse
+	(*GetRequest)(nil),               // 15: tidemark.v1.GetRequest
+	(*GetResponse)(nil),              // 16: tidemark.v1.GetResponse
+	(*TailRequest)(nil),              // 17: tidemark.v1.TailRequest
+	(*TailSubscription)(nil),         // 18: tidemark.v1.TailSubscription
+	(*TailResponse)(nil),             // 19: tidemark.v1.TailResponse
+	(*TailEvent)(nil),                // 20: tidemark.v1.TailEvent
+	(*TailMessages)(nil),             // 21: tidemark.v1.TailMessages
+	(*TailNotice)(nil),               // 22: tidemark.v1.TailNotice
+	(*TailCaughtUp)(nil),             // 23: tidemark.v1.TailCaughtUp
+	(*TailTrimmed)(nil),              // 24: tidemark.v1.TailTrimmed
+	(*TailUnsubscribed)(nil),         // 25: tidemark.v1.TailUnsubscribed
+	(*AckRequest)(nil),               // 26: tidemark.v1.AckRequest
+	(*AckItem)(nil),                  // 27: tidemark.v1.AckItem
+	(*AckResponse)(nil),              // 28: tidemark.v1.AckResponse
+	(*Cursor)(nil),                   // 29: tidemark.v1.Cursor
+	(*ListCursorsRequest)(nil),       // 30: tidemark.v1.ListCursorsRequest
+	(*ListCursorsResponse)(nil),      // 31: tidemark.v1.ListCursorsResponse
+	(*Timeline)(nil),                 // 32: tidemark.v1.Timeline
+	(*GetTimelineRequest)(nil),       // 33: tidemark.v1.GetTimelineRequest
+	(*GetTimelineResponse)(nil),      // 34: tidemark.v1.GetTimelineResponse
+	(*ListTimelinesRequest)(nil),     // 35: tidemark.v1.ListTimelinesRequest
+	(*ListTimelinesResponse)(nil),    // 36: tidemark.v1.ListTimelinesResponse
+	nil,                              // 37: tidemark.v1.Message.AttributesEntry
+	nil,                              // 38: tidemark.v1.AppendRequest.AttributesEntry
+	nil,                              // 39: tidemark.v1.Error.MetadataEntry
+	(*Consistency_Linearizable)(nil), // 40: tidemark.v1.Consistency.Linearizable
+	(*Consistency_Session)(nil),      // 41: tidemark.v1.Consistency.Session
+	(*Consistency_Local)(nil),        // 42: tidemark.v1.Consistency.Local
+	(*timestamppb.Timestamp)(nil),    // 43: google.protobuf.Timestamp
 }
 var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
-	27, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
-	33, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
-	33, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
-	28, // 3: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
-	33, // 4: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
-	33, // 5: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
-	2,  // 6: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
-	6,  // 7: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
-	3,  // 8: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
-	7,  // 9: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
-	29, // 10: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
-	2,  // 11: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
-	3,  // 12: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
-	7,  // 13: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
-	30, // 14: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
-	31, // 15: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
-	32, // 16: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
-	33, // 17: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
+	37, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
+	43, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
+	43, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
+	38, // 3: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
+	43, // 4: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
+	43, // 5: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
+	3,  // 6: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
+	7,  // 7: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
+	4,  // 8: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
+	8,  // 9: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
+	39, // 10: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
+	3,  // 11: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
+	4,  // 12: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
+	8,  // 13: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
+	40, // 14: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
+	41, // 15: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
+	42, // 16: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
+	43, // 17: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
 	0,  // 18: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
-	10, // 19: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
-	12, // 20: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
-	1,  // 21: tidemark.v1.ReadResponse.messages:type_name -> tidemark.v1.Message
-	22, // 22: tidemark.v1.ReadResponse.timeline:type_name -> tidemark.v1.Timeline
-	10, // 23: tidemark.v1.GetRequest.consistency:type_name -> tidemark.v1.Consistency
-	1,  // 24: tidemark.v1.GetResponse.message:type_name -> tidemark.v1.Message
-	17, // 25: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
-	19, // 26: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
-	33, // 27: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
-	10, // 28: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
-	19, // 29: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
-	33, // 30: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
-	33, // 31: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
-	10, // 32: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
-	22, // 33: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	10, // 34: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
-	22, // 35: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
-	2,  // 36: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
-	4,  // 37: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
-	8,  // 38: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
-	11, // 39: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
-	14, // 40: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
-	16, // 41: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
-	20, // 42: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
-	23, // 43: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
-	25, // 44: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
-	3,  // 45: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
-	5,  // 46: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
-	9,  // 47: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
-	13, // 48: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
-	15, // 49: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
-	18, // 50: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
-	21, // 51: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
-	24, // 52: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
-	26, // 53: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
-	45, // [45:54] is the sub-list for method output_type
-	36, // [36:45] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	11, // 19: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
+	13, // 20: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
+	2,  // 21: tidemark.v1.ReadResponse.messages:type_name -> tidemark.v1.Message
+	32, // 22: tidemark.v1.ReadResponse.timeline:type_name -> tidemark.v1.Timeline
+	11, // 23: tidemark.v1.GetRequest.consistency:type_name -> tidemark.v1.Consistency
+	2,  // 24: tidemark.v1.GetResponse.message:type_name -> tidemark.v1.Message
+	18, // 25: tidemark.v1.TailRequest.subscribe:type_name -> tidemark.v1.TailSubscription
+	1,  // 26: tidemark.v1.TailSubscription.priority:type_name -> tidemark.v1.TailPriority
+	20, // 27: tidemark.v1.TailResponse.events:type_name -> tidemark.v1.TailEvent
+	21, // 28: tidemark.v1.TailEvent.messages:type_name -> tidemark.v1.TailMessages
+	22, // 29: tidemark.v1.TailEvent.notice:type_name -> tidemark.v1.TailNotice
+	23, // 30: tidemark.v1.TailEvent.caught_up:type_name -> tidemark.v1.TailCaughtUp
+	24, // 31: tidemark.v1.TailEvent.trimmed:type_name -> tidemark.v1.TailTrimmed
+	8,  // 32: tidemark.v1.TailEvent.error:type_name -> tidemark.v1.Error
+	25, // 33: tidemark.v1.TailEvent.unsubscribed:type_name -> tidemark.v1.TailUnsubscribed
+	2,  // 34: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
+	27, // 35: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
+	29, // 36: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
+	43, // 37: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
+	11, // 38: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
+	29, // 39: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
+	43, // 40: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
+	43, // 41: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
+	11, // 42: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
+	32, // 43: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	11, // 44: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
+	32, // 45: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
+	3,  // 46: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
+	5,  // 47: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
+	9,  // 48: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
+	12, // 49: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
+	15, // 50: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
+	17, // 51: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
+	26, // 52: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
+	30, // 53: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
+	33, // 54: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
+	35, // 55: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
+	4,  // 56: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
+	6,  // 57: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
+	10, // 58: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
+	14, // 59: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
+	16, // 60: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
+	19, // 61: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
+	28, // 62: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
+	31, // 63: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
+	34, // 64: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
+	36, // 65: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
+	56, // [56:66] is the sub-list for method output_type
+	46, // [46:56] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_rpc_tidemarkv1_timeline_proto_init() }
@@ -2691,19 +3458,31 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*GetRequest_SeqId)(nil),
 		(*GetRequest_MessageId)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[16].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[19].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[16].OneofWrappers = []any{
+		(*TailSubscription_AfterSeqId)(nil),
+		(*TailSubscription_Newest)(nil),
+	}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[18].OneofWrappers = []any{
+		(*TailEvent_Messages)(nil),
+		(*TailEvent_Notice)(nil),
+		(*TailEvent_CaughtUp)(nil),
+		(*TailEvent_Trimmed)(nil),
+		(*TailEvent_Error)(nil),
+		(*TailEvent_Unsubscribed)(nil),
+	}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[25].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[28].OneofWrappers = []any{
 		(*ListCursorsRequest_Timeline)(nil),
 		(*ListCursorsRequest_Reader)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[31].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_tidemarkv1_timeline_proto_rawDesc), len(file_rpc_tidemarkv1_timeline_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   32,
+			NumEnums:      2,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

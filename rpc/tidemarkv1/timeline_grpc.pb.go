@@ -24,6 +24,7 @@ const (
 	TimelineService_AppendStream_FullMethodName  = "/tidemark.v1.TimelineService/AppendStream"
 	TimelineService_Read_FullMethodName          = "/tidemark.v1.TimelineService/Read"
 	TimelineService_Get_FullMethodName           = "/tidemark.v1.TimelineService/Get"
+	TimelineService_Tail_FullMethodName          = "/tidemark.v1.TimelineService/Tail"
 	TimelineService_Ack_FullMethodName           = "/tidemark.v1.TimelineService/Ack"
 	TimelineService_ListCursors_FullMethodName   = "/tidemark.v1.TimelineService/ListCursors"
 	TimelineService_GetTimeline_FullMethodName   = "/tidemark.v1.TimelineService/GetTimeline"
@@ -53,6 +54,11 @@ type TimelineServiceClient interface {
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadResponse, error)
 	// Get returns one message.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
+	// Tail delivers every message after a start, once and in order, to any number of
+	// subscriptions on one stream. Any node serves it from its own state, as far as it has
+	// applied; to go on after a failure, subscribe on any node behind the last message
+	// that was received. The client ends the stream; a node that stops ends it with STOPPING.
+	Tail(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TailRequest, TailResponse], error)
 	// Ack moves a reader's cursors forward.
 	Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error)
 	// ListCursors lists the cursors of a timeline or of a reader.
@@ -124,6 +130,19 @@ func (c *timelineServiceClient) Get(ctx context.Context, in *GetRequest, opts ..
 	return out, nil
 }
 
+func (c *timelineServiceClient) Tail(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TailRequest, TailResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &TimelineService_ServiceDesc.Streams[1], TimelineService_Tail_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TailRequest, TailResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TimelineService_TailClient = grpc.BidiStreamingClient[TailRequest, TailResponse]
+
 func (c *timelineServiceClient) Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AckResponse)
@@ -187,6 +206,11 @@ type TimelineServiceServer interface {
 	Read(context.Context, *ReadRequest) (*ReadResponse, error)
 	// Get returns one message.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
+	// Tail delivers every message after a start, once and in order, to any number of
+	// subscriptions on one stream. Any node serves it from its own state, as far as it has
+	// applied; to go on after a failure, subscribe on any node behind the last message
+	// that was received. The client ends the stream; a node that stops ends it with STOPPING.
+	Tail(grpc.BidiStreamingServer[TailRequest, TailResponse]) error
 	// Ack moves a reader's cursors forward.
 	Ack(context.Context, *AckRequest) (*AckResponse, error)
 	// ListCursors lists the cursors of a timeline or of a reader.
@@ -219,6 +243,9 @@ func (UnimplementedTimelineServiceServer) Read(context.Context, *ReadRequest) (*
 }
 func (UnimplementedTimelineServiceServer) Get(context.Context, *GetRequest) (*GetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedTimelineServiceServer) Tail(grpc.BidiStreamingServer[TailRequest, TailResponse]) error {
+	return status.Error(codes.Unimplemented, "method Tail not implemented")
 }
 func (UnimplementedTimelineServiceServer) Ack(context.Context, *AckRequest) (*AckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Ack not implemented")
@@ -331,6 +358,13 @@ func _TimelineService_Get_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _TimelineService_Tail_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(TimelineServiceServer).Tail(&grpc.GenericServerStream[TailRequest, TailResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TimelineService_TailServer = grpc.BidiStreamingServer[TailRequest, TailResponse]
 
 func _TimelineService_Ack_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AckRequest)
@@ -448,6 +482,12 @@ var TimelineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "AppendStream",
 			Handler:       _TimelineService_AppendStream_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Tail",
+			Handler:       _TimelineService_Tail_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

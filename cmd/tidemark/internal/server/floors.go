@@ -24,6 +24,7 @@ type floors struct {
 	directory *raftnode.Directory
 	store     *pebblestore.Store
 	machine   *fsm.Machine
+	tails     *rpc.Tails
 	node      *raftnode.Node
 	api       *rpc.Server
 	listener  net.Listener
@@ -57,7 +58,8 @@ func (s *server) open() (f *floors, err error) {
 	if f.store, err = pebblestore.Open(storeDir(s.cfg.DataDir), options); err != nil {
 		return f, err
 	}
-	f.machine = fsm.New(f.store, fsm.Options{Logger: s.logger.With("floor", "fsm"), Fatal: s.fatal})
+	f.tails = rpc.NewTails()
+	f.machine = fsm.New(f.store, fsm.Options{Logger: s.logger.With("floor", "fsm"), Fatal: s.fatal, Changed: f.tails.Changed})
 	if f.node, err = raftnode.Open(s.nodeConfig(f)); err != nil {
 		return f, err
 	}
@@ -97,6 +99,7 @@ func (s *server) apiOptions(f *floors) rpc.Options {
 		NodeID:       s.cfg.NodeID,
 		Node:         rpc.FromRaft(f.node),
 		Store:        failStopStore{f.store, s.fatal},
+		Tails:        f.tails,
 		OpenSnapshot: f.machine.OpenSnapshot,
 		Logger:       s.logger.With("floor", "rpc"),
 		Registerer:   f.metrics,
