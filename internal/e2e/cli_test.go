@@ -83,6 +83,18 @@ func TestCommandLine(t *testing.T) {
 	wantFailure(t, c.tryCLI("", "read", "conv/404"), 1, "timeline does not exist")
 	wantFailure(t, c.tryCLI("", "read", "conv/1", "--limit", "1001"), 2, "--limit must be 1 to 1000")
 
+	tailed := c.cli("", "tail", "conv/1", "conv/2", "--until-caught-up", "-o", "json")
+	if strings.Count(tailed, "\n") != 4 || !strings.Contains(tailed, `"timeline":"conv/2"`) {
+		t.Errorf("tail printed:\n%s", tailed)
+	}
+	if got := c.cli("", "tail", "conv/1", "--after", "1", "--limit", "1"); !strings.Contains(got, "conv/1    2    ") || strings.Contains(got, "three") {
+		t.Errorf("tail printed:\n%s", got)
+	}
+	if got := c.cli("", "tail", "conv/1", "--notify-only", "--until-caught-up", "-o", "jsonl"); strings.TrimSpace(got) != `{"timeline":"conv/1","last_seq_id":3}` {
+		t.Errorf("tail printed:\n%s", got)
+	}
+	wantFailure(t, c.tryCLI("", "tail"), 2, "requires at least 1 arg")
+
 	if got := c.cli("", "get", "conv/1", "--message-id", "m3", "-o", "jsonl"); !strings.Contains(got, `"seq_id":3`) {
 		t.Errorf("get by id: %s", got)
 	}

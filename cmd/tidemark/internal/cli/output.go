@@ -46,12 +46,21 @@ func printList[T any](a *app, whole any, items []T, asTable func(*table)) error 
 }
 
 func (a *app) printJSON(value any) error {
-	encoder := json.NewEncoder(a.Out)
-	encoder.SetEscapeHTML(false)
-	if a.global.output == outputJSON {
-		encoder.SetIndent("", "  ")
+	if a.global.output != outputJSON {
+		return a.printJSONLine(value)
 	}
+	encoder := newEncoder(a.Out)
+	encoder.SetIndent("", "  ")
 	return encoder.Encode(value)
+}
+
+// printJSONLine is for what comes one by one without an end.
+func (a *app) printJSONLine(value any) error { return newEncoder(a.Out).Encode(value) }
+
+func newEncoder(out io.Writer) *json.Encoder {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	return encoder
 }
 
 func (a *app) printTable(fill func(*table)) error {
