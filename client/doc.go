@@ -36,6 +36,12 @@
 // some of them have to be sent again. AppendBatch is a call of its own: it is
 // ordered after an append only once that append was answered.
 //
+// # Following
+//
+// [Client.Follow] yields the messages of one timeline as they come; a [Tail] follows up to
+// 100,000 timelines on one stream. When the node that serves it fails, or has not heard
+// from a leader for a while, another one goes on behind the last message.
+//
 // # Imports
 //
 // It stands on the root package's words and on the generated API. It must not

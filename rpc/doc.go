@@ -6,6 +6,9 @@
 // asks for, and turns every error into a status that says what was and what was
 // not done (errors.go, docs/errors.md).
 //
+// A Tail is served from this node's own state (tail.go, tailsend.go, tails.go, and
+// DESIGN.md).
+//
 // It knows the node and the store by the interfaces that it declares itself
 // (Node, Store), and of the state machine only its commands and results. It must
 // never import pebblestore, Pebble or hashicorp/raft.

@@ -95,6 +95,7 @@ func All() []Checker {
 		direct{"gap", gap},
 		direct{"page-contiguity", pageContiguity},
 		direct{"real-time-order", realTimeOrder},
+		direct{"tail-continuity", tailContinuity},
 		direct{"stale-read", staleRead},
 		direct{"session-violation", sessionViolation},
 		direct{"staleness-bound", stalenessBound},

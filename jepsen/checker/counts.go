@@ -20,11 +20,13 @@ type Counts struct {
 	MessagesRead     int `json:"messages_read"`
 	FinalReads       int `json:"final_reads"`
 	MessagesReadBack int `json:"messages_read_back"`
-	Acks             int `json:"acks"`
-	CursorReads      int `json:"cursor_reads"`
-	Faults           int `json:"faults"`
-	Samples          int `json:"samples"`
-	LogEntries       int `json:"log_entries"`
+	// MessagesTailed are those that tails delivered.
+	MessagesTailed int `json:"messages_tailed"`
+	Acks           int `json:"acks"`
+	CursorReads    int `json:"cursor_reads"`
+	Faults         int `json:"faults"`
+	Samples        int `json:"samples"`
+	LogEntries     int `json:"log_entries"`
 }
 
 func (x *index) counts() Counts {
@@ -66,6 +68,8 @@ func (c *Counts) countAnswer(op *history.Operation) {
 	case history.KindFinalRead:
 		c.FinalReads++
 		c.MessagesReadBack += len(op.Messages)
+	case history.KindTail:
+		c.MessagesTailed += len(op.Messages)
 	case history.KindAck:
 		c.Acks++
 	case history.KindCursors, history.KindFinalCursors:

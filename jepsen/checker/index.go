@@ -15,6 +15,8 @@ type index struct {
 	// timelines are in order of their names.
 	timelines []*timeline
 	byName    map[string]*timeline
+	// tails are the operations of subscriptions, in order of Invoked.
+	tails []*history.Operation
 	// readBack are the nodes of which final reads were to be made, in order.
 	readBack []string
 }
@@ -136,11 +138,19 @@ func (x *index) addOperation(op *history.Operation) {
 		x.timeline(cmp.Or(item.Timeline, op.Timeline)).addAttempt(op, item)
 	}
 	switch op.Kind {
+	case history.KindTail:
+		if len(op.Messages) == 0 {
+			return // malformed
+		}
+		x.tails = append(x.tails, op)
+	case history.KindTailEnd:
+		x.tails = append(x.tails, op)
+		return
 	case history.KindRead, history.KindHead, history.KindGet, history.KindFinalRead:
 	default:
 		return
 	}
-	v := view{op: op, last: op.HeadLast, head: op.Kind != history.KindGet}
+	v := view{op: op, last: op.HeadLast, head: op.Kind != history.KindGet && op.Kind != history.KindTail}
 	v.notFound = op.Error == history.TimelineNotFound || op.Error == history.MessageNotFound
 	if !v.notFound && op.Outcome != history.OK {
 		return

@@ -51,7 +51,10 @@ func malformed(op *history.Operation) string {
 			return "has no level"
 		}
 		fallthrough
-	case history.KindFinalRead:
+	case history.KindTail, history.KindTailEnd, history.KindFinalRead:
+		if op.Kind == history.KindTail && len(op.Messages) == 0 {
+			return "delivers nothing"
+		}
 		if op.Timeline == "" {
 			return "names no timeline"
 		}

@@ -32,6 +32,12 @@ const (
 	KindCursors Kind = "cursors"
 	// KindHead is the head of a timeline.
 	KindHead Kind = "head"
+	// KindTail is some messages that a subscription got; its Process gets those of one
+	// timeline only, and From is the last SeqID that it had before.
+	KindTail Kind = "tail"
+	// KindTailEnd is the end of a subscription after the load: it had got everything up to
+	// From, and HeadLast is what a linearizable read had shown before it was ended.
+	KindTailEnd Kind = "tail-end"
 	// KindFinalRead is one page, or all pages, of a timeline, read from one node after
 	// everything was healed and the node had caught up.
 	KindFinalRead Kind = "final-read"
