@@ -58,9 +58,12 @@ func (t *Tail) run() {
 		if answered > 0 {
 			wait.reset()
 		}
-		// What was not final for the cluster is the node's, so that the next one is asked.
-		f.verdict = notApplied
-		t.c.nodes.failed(node, f)
+		// A node of an older version is not a bad one. Everything else is the node's, so
+		// that the next one is asked.
+		if f.code != codes.Unimplemented {
+			f.verdict = notApplied
+			t.c.nodes.failed(node, f)
+		}
 		t.c.sleep(t.ctx, wait.next(f.retryAfter))
 	}
 }
