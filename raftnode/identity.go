@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,6 +39,42 @@ type identity struct {
 	// peers notice a node that comes back under its id without its data.
 	Incarnation string        `json:"incarnation"`
 	LogStore    logstore.Kind `json:"log_store"`
+	// Checksum is sum's. The first files of format 1 have none.
+	Checksum string `json:"checksum,omitempty"`
+}
+
+// sum is CRC-32C, in hexadecimal, of the other fields. A damaged name would stand for
+// another member, and a damaged incarnation for a node that lost its disk.
+func (id identity) sum() string {
+	text := fmt.Sprintf("%d\n%s\n%s\n%s\n", id.Format, id.NodeID, id.Incarnation, id.LogStore)
+	return fmt.Sprintf("%08x", crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// readIdentity reads the file NODE with the path name.
+func readIdentity(name string) (id identity, err error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return id, fmt.Errorf("read whose data directory it is: %w", err)
+	}
+	if err := json.Unmarshal(data, &id); err != nil {
+		return id, fmt.Errorf("%w: %s: %w", tidemark.ErrCorrupt, name, err)
+	}
+	switch {
+	case id.Format > identityFormat:
+		return id, fmt.Errorf("%w: %s has format %d, this version knows %d", tidemark.ErrNewerFormat, name, id.Format, identityFormat)
+	case id.Format < 1 || id.NodeID == "" || id.Incarnation == "":
+		return id, fmt.Errorf("%w: %s lacks a format, a node id or an incarnation", tidemark.ErrCorrupt, name)
+	case id.Checksum != "" && id.Checksum != id.sum():
+		return id, fmt.Errorf("%w: %s: checksum is %s, of the content %s", tidemark.ErrCorrupt, name, id.Checksum, id.sum())
+	}
+	return id, nil
+}
+
+// Owner reads whose a data directory is, and which log store it has. It changes
+// nothing. The error wraps fs.ErrNotExist if it is no data directory.
+func Owner(path string) (nodeID string, kind logstore.Kind, err error) {
+	id, err := readIdentity(filepath.Join(path, identityFile))
+	return id.NodeID, id.LogStore, err
 }
 
 // Directory is a data directory that this process holds the lock of.
@@ -118,22 +155,12 @@ func lockDirectory(path string) (*os.File, error) {
 // identify reads the file NODE, or makes it if the directory is empty.
 func (d *Directory) identify(nodeID string, kind logstore.Kind, create bool) error {
 	name := filepath.Join(d.path, identityFile)
-	data, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) && create {
-		return d.create(name, nodeID, kind)
-	}
-	if err != nil {
-		return fmt.Errorf("read whose data directory it is: %w", err)
-	}
-	var id identity
-	if err := json.Unmarshal(data, &id); err != nil {
-		return fmt.Errorf("%w: %s: %w", tidemark.ErrCorrupt, name, err)
-	}
+	id, err := readIdentity(name)
 	switch {
-	case id.Format > identityFormat:
-		return fmt.Errorf("%w: %s has format %d, this version knows %d", tidemark.ErrNewerFormat, name, id.Format, identityFormat)
-	case id.Format < 1 || id.NodeID == "" || id.Incarnation == "":
-		return fmt.Errorf("%w: %s lacks a format, a node id or an incarnation", tidemark.ErrCorrupt, name)
+	case errors.Is(err, fs.ErrNotExist) && create:
+		return d.create(name, nodeID, kind)
+	case err != nil:
+		return err
 	case id.NodeID != nodeID:
 		return fmt.Errorf("%w: %s belongs to node %s, and this is node %s", tidemark.ErrForeignData, d.path, id.NodeID, nodeID)
 	case id.LogStore != kind:
@@ -155,6 +182,7 @@ func (d *Directory) create(name, nodeID string, kind logstore.Kind) error {
 		}
 	}
 	d.id = identity{Format: identityFormat, NodeID: nodeID, Incarnation: uuid.NewString(), LogStore: kind}
+	d.id.Checksum = d.id.sum()
 	d.fresh = true
 	data, err := json.MarshalIndent(d.id, "", "  ")
 	if err != nil {

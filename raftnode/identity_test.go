@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,51 @@ func TestClaimRefusesAndTouchesNothing(t *testing.T) {
 				t.Fatal("the lock is still held")
 			}
 		})
+	}
+}
+
+// No flipped bit makes a directory another node's, or one of another incarnation.
+func TestClaimRefusesADamagedOwner(t *testing.T) {
+	dir := t.TempDir()
+	whole, err := Claim(dir, "n1", logstore.WAL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := whole.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, identityFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range 8 * len(text) {
+		damaged := slices.Clone(text)
+		damaged[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		id, err := readIdentity(path)
+		id.Checksum = whole.id.Checksum // its key may be the one that is damaged
+		refused := errors.Is(err, tidemark.ErrCorrupt) || errors.Is(err, tidemark.ErrNewerFormat)
+		if refused && !strings.Contains(err.Error(), path) || !refused && (err != nil || id != whole.id) {
+			t.Errorf("with bit %d flipped it is read as %+v, %v", bit, id, err)
+		}
+	}
+}
+
+func TestClaimReadsAnOwnerWithoutAChecksum(t *testing.T) {
+	dir := t.TempDir()
+	text := `{"format": 1, "node_id": "n1", "incarnation": "i", "log_store": "wal"}`
+	if err := os.WriteFile(filepath.Join(dir, identityFile), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Claim(dir, "n1", logstore.WAL)
+	if err != nil || d.id.Incarnation != "i" {
+		t.Fatalf("got %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

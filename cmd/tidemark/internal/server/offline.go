@@ -1,9 +1,7 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,19 +31,11 @@ type Owner struct {
 
 // ReadOwner reads whose the directory is. It changes nothing.
 func ReadOwner(dataDir string) (Owner, error) {
-	name := filepath.Join(dataDir, "NODE")
-	text, err := os.ReadFile(name)
+	nodeID, kind, err := raftnode.Owner(dataDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Owner{}, fmt.Errorf("%s is not the data directory of a node: %w", dataDir, err)
 	}
-	if err != nil {
-		return Owner{}, err
-	}
-	var owner Owner
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&owner); err != nil || owner.NodeID == "" {
-		return Owner{}, fmt.Errorf("%w: %s does not say whose data it is", tidemark.ErrCorrupt, name)
-	}
-	return owner, nil
+	return Owner{NodeID: nodeID, LogStore: string(kind)}, err
 }
 
 // claim locks the directory of a stopped node.
