@@ -11,6 +11,9 @@ import (
 const (
 	// discoveryTimeout is how long nodes have to say who leads.
 	discoveryTimeout = time.Second
+	// refreshTimeout is the same where nobody waits for it. A node takes up to two
+	// seconds to say how the cluster is while a member cannot be reached.
+	refreshTimeout = 5 * time.Second
 	// discoveryPatience is how much longer than the first node the others have.
 	discoveryPatience = 100 * time.Millisecond
 	// A bad endpoint is probed after probeMin, and then after pauses that double
@@ -52,12 +55,12 @@ type answer struct {
 }
 
 // discover asks all nodes who leads, and believes the first that knows. It returns
-// nil if none does.
-func (e *endpoints) discover(ctx context.Context) *endpoint {
+// nil if none does in time.
+func (e *endpoints) discover(ctx context.Context, timeout time.Duration) *endpoint {
 	if !e.options.discovery {
 		return e.knownLeader()
 	}
-	ctx, cancel := context.WithTimeout(ctx, discoveryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	e.mu.Lock()
 	nodes := slices.Concat(e.given, e.discovered)
@@ -118,8 +121,10 @@ func (n *endpoint) status(ctx context.Context) *pb.StatusResponse {
 }
 
 // probe asks a bad node until it answers and can serve, so that no call has to be
-// the one that finds out.
+// the one that finds out. Before, it asks the others who the members are: this one may
+// be gone for good, and when the last of those that are known goes it is too late.
 func (e *endpoints) probe(node *endpoint) {
+	e.discover(e.ctx, refreshTimeout)
 	for pause := probeMin; ; pause = min(2*pause, probeMax) {
 		select {
 		case <-e.ctx.Done():

@@ -329,6 +329,35 @@ func TestEndpointIsKnownByItsID(t *testing.T) {
 }
 
 // TestLostReply: one append is never answered, others behind it are.
+// A client that only reads learns of members that came while it ran, and needs none
+// of those that it was given in the end.
+func TestReaderOutlivesItsEndpoints(t *testing.T) {
+	c := newCluster(t, 3)
+	writer := dial(t, c.endpoints())
+	mustAppend(t, writer, draft("m"))
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cl := dial(t, c.endpoints()[:2])
+	read := func() error {
+		_, err := cl.Read(testContext(t), "conv/1", client.Local(time.Minute))
+		return err
+	}
+	if err := read(); err != nil {
+		t.Fatal(err)
+	}
+	asked := c.nodes[1].count("Status")
+	c.nodes[0].server.Stop()
+	eventually(t, "the client asks who the members are", func() bool { return read() == nil && c.nodes[1].count("Status") > asked })
+	c.nodes[1].server.GracefulStop() // what it was asked is answered
+	if err := read(); err != nil {
+		t.Errorf("with the third node alone: %v", err)
+	}
+	if c.nodes[2].count("Read") == 0 {
+		t.Error("nobody read from the third node")
+	}
+}
+
 func TestLostReply(t *testing.T) {
 	c := newCluster(t, 1)
 	c.nodes[0].script("AppendStream", fault{mute: true})

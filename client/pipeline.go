@@ -294,7 +294,7 @@ func (p *pipeline) choose() *endpoint {
 	if leader := p.c.nodes.knownLeader(); leader != nil {
 		return leader
 	}
-	if leader := p.c.nodes.discover(p.c.ctx); leader != nil {
+	if leader := p.c.nodes.discover(p.c.ctx, discoveryTimeout); leader != nil {
 		return leader
 	}
 	return p.c.nodes.writer()

@@ -351,7 +351,7 @@ func (s *stream) look(w *watched) (progress bool, err error) {
 // followLeader lets the stream drain if another node leads: nothing more is sent,
 // what was sent is answered, and then the next stream goes to the leader.
 func (s *stream) followLeader() {
-	leader := s.p.c.nodes.discover(s.ctx)
+	leader := s.p.c.nodes.discover(s.ctx, discoveryTimeout)
 	if leader == nil || leader == s.node {
 		return
 	}
