@@ -6,6 +6,7 @@ BIN := bin/tidemark
 DURATION ?= 5m
 SEEDS ?= 100
 PARALLEL ?= 3
+SMOKE_MIXES ?= kill+partition,power,members
 TIMES ?= 20
 TRIALS ?= 20
 CHAT ?= $(CURDIR)/testdata/irc-sample.jsonl.gz
@@ -88,7 +89,8 @@ sim-bugs: ## the cluster in virtual time, built with a bug on purpose: each is f
 	done
 
 jepsen-smoke: ## fault injection on real processes in under three minutes
-	go run ./jepsen/cmd/jepsen suite --mixes kill+partition,power,members --duration 20s --porcupine 5s --out build/jepsen/smoke
+	rm -rf build/jepsen/smoke
+	go run ./jepsen/cmd/jepsen suite --mixes $(SMOKE_MIXES) --duration 20s --porcupine 5s --out build/jepsen/smoke
 
 jepsen: ## each mix of faults for DURATION in clusters of three nodes and of five, PARALLEL runs at a time; goes on where it stopped
 	go run ./jepsen/cmd/jepsen suite --nodes 3,5 --parallel $(PARALLEL) --duration $(DURATION) --out build/jepsen/suite

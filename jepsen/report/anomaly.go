@@ -125,10 +125,13 @@ func answers(op *history.Operation, timeline string) string {
 	if op.Position > 0 {
 		parts = append(parts, fmt.Sprintf("position %d", op.Position))
 	}
+	// Of a long page its two ends, where most anomalies are.
 	for i := range op.Messages {
-		if i == shownMessages {
-			parts = append(parts, fmt.Sprintf("… and %d more up to %d", len(op.Messages)-i, op.Messages[len(op.Messages)-1].SeqID))
-			break
+		if hidden := len(op.Messages) - shownMessages; hidden > 0 && i >= shownMessages/2 && i < shownMessages/2+hidden {
+			if i == shownMessages/2 {
+				parts = append(parts, fmt.Sprintf("… %d more …", hidden))
+			}
+			continue
 		}
 		parts = append(parts, fmt.Sprintf("%d: %s", op.Messages[i].SeqID, op.Messages[i].MessageID))
 	}

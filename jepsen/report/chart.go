@@ -14,7 +14,7 @@ import (
 const (
 	chartWidth  = 720
 	chartHeight = 200
-	marginLeft  = 52
+	marginLeft  = 72
 	marginRight = 8
 	marginTop   = 10
 	marginLow   = 22
@@ -99,9 +99,14 @@ func (c *chart) drawAxes(b *strings.Builder) {
 		fmt.Fprintf(b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>`, marginLeft, chartWidth-marginRight, y, y)
 		fmt.Fprintf(b, `<text class="axis" x="%d" y="%.1f" text-anchor="end">%s</text>`, marginLeft-5, y+4, template.HTMLEscapeString(c.label(value)))
 	}
+	c.drawTimes(b, chartHeight)
+}
+
+// drawTimes names times at the lower edge.
+func (c *chart) drawTimes(b *strings.Builder, height int) {
 	step := timeStep(c.until)
 	for at := time.Duration(0); at <= c.until; at += step {
-		fmt.Fprintf(b, `<text class="axis" x="%.1f" y="%d" text-anchor="middle">%s</text>`, c.x(at), chartHeight-6, seconds(at))
+		fmt.Fprintf(b, `<text class="axis" x="%.1f" y="%d" text-anchor="middle">%s</text>`, c.x(at), height-6, seconds(at))
 	}
 }
 

@@ -75,7 +75,7 @@ func Write(w io.Writer, p Page) error {
 	v := view{
 		Page: p, Meta: p.History.Meta, Pass: p.Verdict.OK(),
 		Charts: []over{
-			throughput(p.History, until), latency(p.History, until), leaders(p.History, until),
+			faultStrip(p.History, until), throughput(p.History, until), latency(p.History, until), leaders(p.History, until),
 			terms(p.History, until), applied(p.History, until), memory(p.History, until),
 		},
 		Figures:   figures(p),
@@ -98,6 +98,19 @@ type view struct {
 	Anomalies []anomalyView
 }
 
+// Brief says in one line what was done to what, as far as the parameters tell.
+func (p Page) Brief() string {
+	var parts []string
+	for _, name := range []string{"nodes", "mix", "duration", "seed"} {
+		for _, parameter := range p.Parameters {
+			if parameter.Name == name {
+				parts = append(parts, parameter.Name+" "+parameter.Value)
+			}
+		}
+	}
+	return strings.Join(parts, " · ")
+}
+
 // figures are the few numbers that say how much the verdict stands on.
 func figures(p Page) []Parameter {
 	c := p.Verdict.Counts
@@ -112,7 +125,7 @@ func figures(p Page) []Parameter {
 		{"timelines", thousands(c.Timelines)},
 		{"processes", thousands(c.Processes)},
 		{"faults", thousands(c.Faults)},
-		{"longest without an append", longestSilence(answered(p.History), 0, math.MaxInt64)},
+		{"longest silence", longestSilence(answered(p.History), 0, math.MaxInt64)},
 	}
 }
 

@@ -79,7 +79,7 @@ func throughput(h *history.History, until time.Duration) over {
 	add("appends failed", "c4", counts[history.Fail])
 	add("appends unknown", "c3", counts[history.Unknown])
 	add("appends acknowledged", "c1", counts[history.OK])
-	return c.over("Throughput", "per second, by the time of the answer; shaded: a fault is in force")
+	return c.over("Throughput", "per second, by the time of the answer")
 }
 
 // latency shows how long acknowledged appends and linearizable reads took.
@@ -153,7 +153,7 @@ const gap = 2500 * time.Millisecond
 func bySample(h *history.History, until time.Duration, step bool, of func(history.Sample) float64) chart {
 	c := chart{until: until, faults: h.Faults, low: math.Inf(1), label: func(v float64) string { return fmt.Sprintf("%.6g", v) }}
 	for i, node := range nodes(h) {
-		l := line{name: node, class: fmt.Sprintf("c%d", i%7+1), step: step}
+		l := line{name: node, class: colour(i), step: step}
 		last := time.Duration(-1)
 		for _, s := range h.Samples {
 			if s.Node != node {
@@ -189,38 +189,6 @@ func memory(h *history.History, until time.Duration) over {
 	return c.over("Memory", "resident, MiB, of each node")
 }
 
-// leaders draws whom each node takes for the leader, and terms as they grow.
-func leaders(h *history.History, until time.Duration) over {
-	names := nodes(h)
-	c := chart{until: until, faults: h.Faults, low: 0, high: float64(len(names)),
-		label: func(v float64) string {
-			if i := int(v) - 1; i >= 0 && i < len(names) && v == math.Trunc(v) {
-				return names[i]
-			}
-			if v == 0 {
-				return "none"
-			}
-			return ""
-		}}
-	for i, node := range names {
-		l := line{name: "seen by " + node, class: fmt.Sprintf("c%d", i%7+1), step: true}
-		last := time.Duration(-1)
-		for _, s := range h.Samples {
-			if s.Node != node {
-				continue
-			}
-			if last >= 0 && s.At-last > gap {
-				l.points = append(l.points, point{last, math.NaN()})
-			}
-			// Lines of nodes that agree are drawn beside each other.
-			l.points = append(l.points, point{s.At, float64(slices.Index(names, s.Leader)+1) + 0.04*float64(i)})
-			last = s.At
-		}
-		c.lines = append(c.lines, l)
-	}
-	return c.over("Leaders", "whom each node takes for the leader")
-}
-
 func terms(h *history.History, until time.Duration) over {
 	c := bySample(h, until, true, func(s history.Sample) float64 { return float64(s.Term) })
 	return c.over("Terms", "of each node; every election begins a new one")
@@ -230,6 +198,9 @@ func (c *chart) over(title, note string) over {
 	o := over{Title: title, Note: note, SVG: c.svg(title)}
 	for i := len(c.lines) - 1; i >= 0; i-- {
 		o.Legend = append(o.Legend, entry{c.lines[i].class, c.lines[i].name})
+	}
+	if len(c.faults) > 0 {
+		o.Legend = append(o.Legend, entry{"shade", "a fault is in force"})
 	}
 	return o
 }
