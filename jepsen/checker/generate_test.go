@@ -130,9 +130,11 @@ func generate(w workload) *history.History {
 				MemoryBytes: 100<<20 + s.rand.IntN(1<<20), Goroutines: 90 + i, FileDescriptors: 60 + s.rand.IntN(20)})
 		}
 	}
-	for index := range uint64(20) {
-		for _, n := range s.nodes {
-			h.Logs = append(h.Logs, history.LogEntry{Node: n.name, Index: index + 1, Term: 1 + index/7, Hash: fmt.Sprint("hash-", index)})
+	for _, n := range s.nodes {
+		var previous uint64
+		for index := range uint64(20) {
+			e := history.LogEntry{Node: n.name, Index: index + 1, Term: 1 + index/7, PreviousTerm: previous, Hash: fmt.Sprint("hash-", index)}
+			h.Logs, previous = append(h.Logs, e), e.Term
 		}
 	}
 	return h

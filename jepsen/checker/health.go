@@ -1,7 +1,6 @@
 package checker
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -146,50 +145,4 @@ func values(samples []history.Sample, of func(history.Sample) int) []int {
 		}
 	}
 	return all
-}
-
-// logMismatch finds breaches of Raft's log matching: two entries with the same
-// index and term and other bytes; and two logs that agree at an index and not at
-// one before it.
-func logMismatch(x *index, f *findings) {
-	logs := make(map[string]map[uint64]history.LogEntry)
-	for _, e := range x.h.Logs {
-		if logs[e.Node] == nil {
-			logs[e.Node] = make(map[uint64]history.LogEntry)
-		}
-		logs[e.Node][e.Index] = e
-	}
-	var nodes []string
-	for node := range logs {
-		nodes = append(nodes, node)
-	}
-	slices.Sort(nodes)
-	for i, a := range nodes {
-		for _, b := range nodes[i+1:] {
-			compareLogs(a, logs[a], b, logs[b], f)
-		}
-	}
-}
-
-func compareLogs(a string, la map[uint64]history.LogEntry, b string, lb map[uint64]history.LogEntry, f *findings) {
-	var common []uint64
-	for index := range la {
-		if _, ok := lb[index]; ok {
-			common = append(common, index)
-		}
-	}
-	slices.SortFunc(common, func(x, y uint64) int { return cmp.Compare(y, x) })
-	// agreed is the highest index at which both have the same term.
-	var agreed uint64
-	for _, index := range common {
-		ea, eb := la[index], lb[index]
-		switch {
-		case ea.Term == eb.Term && ea.Hash != eb.Hash:
-			f.add("", nil, "nodes %s and %s hold other bytes at index %d, term %d", a, b, index, ea.Term)
-		case ea.Term == eb.Term:
-			agreed = max(agreed, index)
-		case agreed > 0:
-			f.add("", nil, "nodes %s and %s agree at index %d, and at index %d they hold terms %d and %d", a, b, agreed, index, ea.Term, eb.Term)
-		}
-	}
 }

@@ -152,6 +152,20 @@ var mutations = []mutation{
 	}},
 	{"change the bytes of a log entry", "log-mismatch", func(m *mutant) bool { m.h.Logs[10].Hash = "feed"; return true }},
 	{"change the term of a log entry", "log-mismatch", func(m *mutant) bool { m.h.Logs[10].Term++; return true }},
+	{"hold another entry before one that all have", "log-mismatch", func(m *mutant) bool {
+		m.h.Logs[7].Term, m.h.Logs[8].PreviousTerm = 1, 1
+		return true
+	}},
+	{"let the terms of a log fall", "log-mismatch", func(m *mutant) bool {
+		m.h.Logs = []history.LogEntry{{Node: "n1", Index: 1, Term: 3, Hash: "a"}, {Node: "n1", Index: 2, Term: 2, PreviousTerm: 3, Hash: "b"}}
+		return true
+	}},
+	{"hold other bytes for a while", "log-mismatch", func(m *mutant) bool {
+		changed := m.h.Logs[10]
+		changed.Hash = "feed"
+		m.h.Logs = append(m.h.Logs, changed)
+		return true
+	}},
 	{"recover too late", "recovery-time", func(m *mutant) bool { return m.afterHealing(func(op *history.Operation) { op.Completed += time.Hour }) }},
 	{"never recover", "recovery-time", func(m *mutant) bool { return m.afterHealing(fail) }},
 	{"never heal", "recovery-time", func(m *mutant) bool { m.h.Faults[0].To = history.NeverHealed; return true }},

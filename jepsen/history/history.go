@@ -8,7 +8,8 @@ type History struct {
 	Operations []Operation
 	Faults     []Fault
 	Samples    []Sample
-	// Logs are the entries of the nodes' Raft logs as they were at the end.
+	// Logs are entries of the nodes' Raft logs, as they were whenever a node did not run
+	// and at the end. What was there before is not told again.
 	Logs []LogEntry
 }
 
@@ -58,11 +59,15 @@ type Sample struct {
 	FileDescriptors int `json:"file_descriptors,omitempty"`
 }
 
-// LogEntry is one entry of a node's Raft log.
+// LogEntry is one entry that was in a node's Raft log at some time.
 type LogEntry struct {
 	Node  string `json:"node"`
 	Index uint64 `json:"index"`
 	Term  uint64 `json:"term"`
-	// Hash covers the entry's type and data.
+	// PreviousTerm is that of the entry before it in the same log at the same time, or 0
+	// if there was none. Together, these tell whether two logs agree before an entry that
+	// both have.
+	PreviousTerm uint64 `json:"previous_term,omitempty"`
+	// Hash stands for the entry's type and content.
 	Hash string `json:"hash"`
 }

@@ -175,6 +175,27 @@ func (h *Host) Close() error {
 	return errors.Join(append(errs, killed, h.network.close())...)
 }
 
+// Stop kills all nodes, and lets Options.Inspect see what they left. Their disks and
+// the network stay.
+func (h *Host) Stop() error {
+	h.mu.Lock()
+	nodes := slices.Clone(h.nodes)
+	h.mu.Unlock()
+	return stop(nodes...)
+}
+
+// stop kills nodes, and lets Options.Inspect see what they left. The caller does not
+// hold mu.
+func stop(nodes ...*node) error {
+	err := kill(nodes...)
+	for _, n := range nodes {
+		n.starting.Lock()
+		n.inspect()
+		n.starting.Unlock()
+	}
+	return err
+}
+
 // Dial connects to a node's address from where the Clients are. It is meant for
 // client.WithDialOptions(grpc.WithContextDialer(h.Dial)).
 func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {
@@ -270,14 +291,19 @@ func (h *Host) Add() (Node, error) {
 // Remove is Cluster's.
 func (h *Host) Remove(id NodeID) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	n := h.find(id)
+	h.mu.Unlock()
 	if n == nil {
 		return fmt.Errorf("remove: there is no node %q", id)
 	}
 	n.retire()
-	if err := kill(n); err != nil {
+	if err := stop(n); err != nil {
 		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.find(id) == nil {
+		return fmt.Errorf("remove: node %q was removed meanwhile", id)
 	}
 	h.nodes = slices.DeleteFunc(h.nodes, func(other *node) bool { return other == n })
 	h.gone = append(h.gone, n)

@@ -187,6 +187,12 @@ type Options struct {
 	// NewDisk mounts a disk for a node over dir, which exists and is the node's own.
 	// Nil leaves the nodes on the file system of Dir.
 	NewDisk func(id NodeID, dir string) (Disk, error)
+	// Inspect, if not nil, is called once for each process of a node after its end, before
+	// the node is started again, removed, or left by Stop. Its data directory is as the
+	// process left it, or a power failure after that. The node waits until it returns. It
+	// may be called for several nodes at once, and must call none of their methods that
+	// start or stop a process.
+	Inspect func(Node)
 	// Logger may be nil.
 	Logger *slog.Logger
 }

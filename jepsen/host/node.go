@@ -27,6 +27,9 @@ type node struct {
 	// found are the arguments by which it finds the others when it has no data.
 	found []string
 
+	// starting is held while a process is started and while what one left is inspected.
+	// It comes before mu.
+	starting sync.Mutex
 	// mu guards what follows.
 	mu     sync.Mutex
 	binary string
@@ -102,6 +105,21 @@ func (n *node) retire() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.retired = true
+}
+
+// inspect lets Options.Inspect see what the last process left, if it has ended and was
+// not seen. The caller holds starting.
+func (n *node) inspect() {
+	n.mu.Lock()
+	p := n.process
+	fresh := p != nil && n.runningLocked() == nil && !p.inspected
+	if fresh {
+		p.inspected = true
+	}
+	n.mu.Unlock()
+	if fresh && n.host.options.Inspect != nil {
+		n.host.options.Inspect(n)
+	}
 }
 
 // closeDisk closes the disk, if there is one. The node does not run.

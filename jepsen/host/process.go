@@ -22,11 +22,14 @@ type process struct {
 	// only its LogPath may be read.
 	exited chan struct{}
 	exit   Exit
-	// asked and paused are guarded by the node's mu.
-	asked, paused bool
+	// What follows is guarded by the node's mu.
+	asked, paused, inspected bool
 }
 
 func (n *node) Start() error {
+	n.starting.Lock()
+	defer n.starting.Unlock()
+	n.inspect()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.retired {

@@ -122,6 +122,7 @@ func figures(p Page) []Parameter {
 		{"reads", thousands(c.LinearizableReads + c.SessionReads + c.LocalReads)},
 		{"acknowledgements", thousands(c.Acks)},
 		{"messages read back", thousands(c.MessagesReadBack)},
+		{"log entries compared", thousands(c.LogEntries)},
 		{"timelines", thousands(c.Timelines)},
 		{"processes", thousands(c.Processes)},
 		{"faults", thousands(c.Faults)},

@@ -4,7 +4,8 @@
 //  2. let nemeses harm it
 //  3. heal everything, and let clients go on for a while
 //  4. read everything back from every node
-//  5. judge the history, and write it down with a report
+//  5. stop the nodes, whose Raft logs are read whenever they do not run
+//  6. judge the history, and write it down with a report
 //
 // Nothing outlives a run but its folder, also when it is interrupted: the nodes die
 // with the process that started them, and the host gives back the network.

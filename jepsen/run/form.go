@@ -48,6 +48,11 @@ func (r *run) form(ctx context.Context) error {
 			options.NewDisk = r.newDisk
 		}
 	}
+	r.recorder = history.NewRecorder(history.Meta{
+		Name: "tidemark", Seed: r.Seed, Mix: r.Mix, Version: r.Version, CommandLine: r.CommandLine,
+	})
+	r.logs = newLogs(r.Binary, r.recorder)
+	options.Inspect = func(n host.Node) { r.logs.read(ctx, n) }
 	var err error
 	if r.host, err = host.New(options); err != nil {
 		return err
@@ -55,17 +60,14 @@ func (r *run) form(ctx context.Context) error {
 	if r.nemeses, err = r.choose(r.host.Supports); err != nil {
 		return err
 	}
-	r.recorder = history.NewRecorder(history.Meta{
-		Name: "tidemark", Seed: r.Seed, Mix: r.Mix, Version: r.Version, CommandLine: r.CommandLine,
-	})
 	r.env = &workload.Environment{
 		Recorder: r.recorder, Board: workload.NewBoard(r.Hot, r.Cold), Seed: r.Seed, Patience: r.Patience,
 	}
 	r.watch = newWatch(r)
 	r.watch.enter(Forming)
-	ctx, cancel := context.WithTimeout(ctx, formTimeout)
+	forming, cancel := context.WithTimeout(ctx, formTimeout)
 	defer cancel()
-	if err := r.host.Form(ctx); err != nil {
+	if err := r.host.Form(forming); err != nil {
 		return err
 	}
 	return r.connect()

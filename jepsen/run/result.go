@@ -57,7 +57,7 @@ func (r *run) judge(h *history.History) (*Result, error) {
 	if r.tamper != nil {
 		r.tamper(h)
 	}
-	found := r.troubles.anomalies(h)
+	found := append(r.troubles.anomalies(h), r.logs.anomalies(h)...)
 	var failovers []failover.Case
 	if r.Trials > 0 {
 		failovers = failover.Measure(h, r.Mix)
@@ -107,8 +107,8 @@ func Judge(h *history.History, found []checker.Anomaly, folder string, porcupine
 		})
 	}
 	if result.Pass = result.Verdict.OK(); result.Pass {
-		result.Reason = fmt.Sprintf("%d operations, %d acknowledged appends, %d messages read back, %d faults: no anomaly",
-			counts.Operations, counts.AcknowledgedAppends, counts.MessagesReadBack, counts.Faults)
+		result.Reason = fmt.Sprintf("%d operations, %d acknowledged appends, %d messages read back, %d log entries, %d faults: no anomaly",
+			counts.Operations, counts.AcknowledgedAppends, counts.MessagesReadBack, counts.LogEntries, counts.Faults)
 		return result
 	}
 	first := result.Verdict.Anomalies[0]

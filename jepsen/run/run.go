@@ -39,6 +39,7 @@ type run struct {
 	recorder  *history.Recorder
 	nemeses   []nemesis.Nemesis
 	env       *workload.Environment
+	logs      *logs
 	watch     *watch
 	// troubles are what the run itself found wrong, beside what checkers find.
 	troubles troubles
@@ -115,7 +116,12 @@ func (r *run) live(ctx context.Context) error {
 		return fmt.Errorf("interrupted: %w", ctx.Err())
 	}
 	r.watch.enter(Reading)
-	return r.readBack(ctx)
+	if err := r.readBack(ctx); err != nil {
+		return err
+	}
+	// The last logs are read when no node runs any more.
+	r.troubles.note("not-stopped", "cluster", r.host.Stop())
+	return ctx.Err()
 }
 
 // pauseFor is the pause between two operations of a thread with which all threads

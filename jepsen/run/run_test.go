@@ -54,6 +54,7 @@ func TestARunPassesAndALostAppendIsFound(t *testing.T) {
 	t.Parallel()
 	o := short(t)
 	var untouched *Result
+	var untouchedLogs []history.LogEntry
 	var phases []Phase
 	o.Progress = func(p Progress) {
 		if !slices.Contains(phases, p.Phase) {
@@ -62,6 +63,7 @@ func TestARunPassesAndALostAppendIsFound(t *testing.T) {
 	}
 	o.tamper = func(h *history.History) {
 		untouched = Judge(h, nil, t.TempDir(), 0)
+		untouchedLogs = h.Logs
 		dropLast(t, h)
 	}
 	result, err := Run(t.Context(), o)
@@ -75,6 +77,9 @@ func TestARunPassesAndALostAppendIsFound(t *testing.T) {
 		t.Errorf("phases are %v, want %v", phases, want)
 	}
 	counts := untouched.Verdict.Counts
+	if nodes := nodesOfLogs(untouchedLogs); !slices.Equal(nodes, []string{"n1", "n2", "n3"}) || counts.LogEntries < counts.AcknowledgedAppends {
+		t.Errorf("%d log entries of %v were read", counts.LogEntries, nodes)
+	}
 	if counts.AcknowledgedAppends < 100 || counts.Faults == 0 || counts.MessagesReadBack < 2*counts.AcknowledgedAppends {
 		t.Errorf("the run did little: %+v", counts)
 	}

@@ -221,10 +221,12 @@ func (r *run) readBack() {
 		log := node.log
 		node.mu.Unlock()
 		log.mu.Lock()
+		var previous uint64
 		for i := range log.entries {
 			entry := &log.entries[i]
 			sum := sha256.Sum256(append([]byte{byte(entry.Type)}, entry.Data...))
-			r.recorder.Log(history.LogEntry{Node: node.ID, Index: entry.Index, Term: entry.Term, Hash: hex.EncodeToString(sum[:8])})
+			r.recorder.Log(history.LogEntry{Node: node.ID, Index: entry.Index, Term: entry.Term, PreviousTerm: previous, Hash: hex.EncodeToString(sum[:8])})
+			previous = entry.Term
 		}
 		log.mu.Unlock()
 	}
