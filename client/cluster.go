@@ -37,10 +37,15 @@ func (c *Client) Endpoints() []string {
 	return out
 }
 
-// Status says how the answering node and, as it knows, the cluster are.
+// Status says how the answering node and, as it knows, the cluster are. The client
+// learns from it who the members are.
 func (s *Cluster) Status(ctx context.Context) (*pb.StatusResponse, error) {
 	return operate(ctx, s, call{name: "Status"}, func(ctx context.Context, node *endpoint) (*pb.StatusResponse, error) {
-		return node.cluster.Status(ctx, &pb.StatusRequest{})
+		status, err := node.cluster.Status(ctx, &pb.StatusRequest{})
+		if err == nil && s.endpoint == "" {
+			s.c.nodes.believe(answer{node, status})
+		}
+		return status, err
 	})
 }
 

@@ -358,6 +358,19 @@ func TestReaderOutlivesItsEndpoints(t *testing.T) {
 	}
 }
 
+// An operator's client knows the members that it was told of.
+func TestStatusTeachesMembers(t *testing.T) {
+	c := newCluster(t, 2)
+	cl := dial(t, c.endpoints()[:1])
+	if _, err := cl.Cluster().Status(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	c.nodes[0].server.Stop()
+	if _, err := cl.Cluster().Status(testContext(t)); err != nil {
+		t.Errorf("without the only endpoint that was given: %v", err)
+	}
+}
+
 func TestLostReply(t *testing.T) {
 	c := newCluster(t, 1)
 	c.nodes[0].script("AppendStream", fault{mute: true})
