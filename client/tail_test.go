@@ -161,6 +161,7 @@ func TestFollowEndsWithItsLoopItsContextAndTheClient(t *testing.T) {
 		break
 	}
 	ended, end := context.WithCancel(ctx)
+	defer end()
 	for message, err := range c.Follow(ended, "conv/1") {
 		if err == nil && message.SeqID == 1 {
 			end()
