@@ -132,10 +132,11 @@ func join(ctx context.Context, w *World) (host.Node, error) {
 // new node to catch up.
 const changeTimeout = 60 * time.Second
 
-// askUntilDone asks until it succeeds. Changes of members can be repeated: what was
-// done already is no error, or one that the caller knows.
+// askUntilDone asks until it succeeds, also after ctx has ended: of a change that is
+// given up nobody knows whether it was made. Changes of members can be repeated: what
+// was done already is no error, or one that the caller knows.
 func askUntilDone(ctx context.Context, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
 	defer cancel()
 	for {
 		attempt, cancelAttempt := context.WithTimeout(ctx, operatorTimeout)
