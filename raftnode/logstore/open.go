@@ -186,7 +186,7 @@ func openChecked(o Options, path string, s slot) (_ *Store, err error) {
 	if err := agree(o, g.inner, c.log); err != nil {
 		return nil, err
 	}
-	if err := syncDir(o.Dir); err != nil {
+	if err := settle(o); err != nil {
 		return nil, err
 	}
 	m, err := openMark(path, s)

@@ -64,6 +64,9 @@ type Options struct {
 	OnAppend func(entries, bytes int, took time.Duration)
 	// OnStableWrite, if set, is told how long each write of term or vote took.
 	OnStableWrite func(took time.Duration)
+
+	// sync makes a file or directory durable. Tests watch it.
+	sync func(path string) error
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -91,6 +94,9 @@ func (o Options) withDefaults() (Options, error) {
 			logger.Error("the raft log can no longer be trusted", "error", err)
 			os.Exit(1)
 		}
+	}
+	if o.sync == nil {
+		o.sync = syncFile
 	}
 	setDefault(&o.SlowCall, DefaultSlowCall)
 	setDefault(&o.CacheEntries, DefaultCacheEntries)
