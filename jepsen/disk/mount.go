@@ -117,6 +117,7 @@ func (d *Disk) Close() error {
 }
 
 // CleanUp unmounts the disks at or below the directory prefix whose process is gone.
+// Several processes may do so at once.
 func CleanUp(prefix string) error {
 	prefix, err := filepath.Abs(prefix)
 	if err != nil {
@@ -143,7 +144,8 @@ func CleanUp(prefix string) error {
 		if number, err := strconv.Atoi(pid); err == nil && syscall.Kill(number, 0) == nil {
 			continue
 		}
-		if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+		// EINVAL: somebody else was faster.
+		if err := unix.Unmount(at, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
 			errs = append(errs, &os.PathError{Op: "unmount", Path: at, Err: err})
 		}
 	}

@@ -8,7 +8,8 @@
 //  6. judge the history, and write it down with a report
 //
 // Nothing outlives a run but its folder, also when it is interrupted: the nodes die
-// with the process that started them, and the host gives back the network.
+// with the process that started them, and the host gives back the network. The mounts of
+// a harness that was killed, or panicked, stay until the next run takes them away.
 //
 // # The folder
 //
@@ -17,4 +18,6 @@
 //	history.jsonl.gz   see package history
 //	harness.log        what the harness itself had to say
 //	nodes/n1/…         what each start of a node wrote; its data too, if the run failed
+//
+// A run takes the folder for itself, and what an earlier one left in nodes/ away.
 package run

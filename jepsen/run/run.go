@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -47,16 +46,18 @@ type run struct {
 
 // Run does a run, and judges it. An error says that there is no verdict: the
 // cluster could not be formed, or ctx ended.
-func Run(ctx context.Context, options Options) (*Result, error) {
+func Run(ctx context.Context, options Options) (_ *Result, err error) {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
 	if err := options.validate(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(options.Out, 0o755); err != nil {
+	release, err := takeFolder(options.Out)
+	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, release()) }()
 	r := &run{Options: options, doors: map[string]*workload.Door{}}
 	h, err := r.lead(ctx)
 	if h != nil {

@@ -20,7 +20,12 @@ import (
 // binary is the program that the nodes run, built for these tests.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childFolder) != "" {
+		runToBeKilled()
+	}
+	os.Exit(testMain(m))
+}
 
 func testMain(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "jepsen-run-")
@@ -38,12 +43,14 @@ func testMain(m *testing.M) int {
 }
 
 // short are the options of the shortest run that shows something.
-func short(t *testing.T) Options {
+func short(t *testing.T) Options { return shortIn(t.TempDir()) }
+
+func shortIn(out string) Options {
 	o := Defaults()
 	o.Mix, o.Seed, o.Rate, o.Hot, o.Cold = []string{"kill-one"}, 1, 300, 2, 6
 	o.Duration, o.Tail, o.Calm, o.Hold, o.Patience = 1500*time.Millisecond, time.Second, 500*time.Millisecond, 500*time.Millisecond, 3*time.Second
 	o.Porcupine = time.Second
-	o.Out, o.Loopback = t.TempDir(), true
+	o.Out, o.Loopback = out, true
 	o.Binary = binary
 	return o
 }
