@@ -121,10 +121,10 @@ func (n *endpoint) status(ctx context.Context) *pb.StatusResponse {
 }
 
 // probe asks a bad node until it answers and can serve, so that no call has to be
-// the one that finds out. Before, it asks the others who the members are: this one may
-// be gone for good, and when the last of those that are known goes it is too late.
+// the one that finds out. Meanwhile the others are asked who the members are: this one
+// may be gone for good, and when the last of those that are known goes it is too late.
 func (e *endpoints) probe(node *endpoint) {
-	e.discover(e.ctx, refreshTimeout)
+	e.probes.Go(func() { e.discover(e.ctx, refreshTimeout) })
 	for pause := probeMin; ; pause = min(2*pause, probeMax) {
 		select {
 		case <-e.ctx.Done():
