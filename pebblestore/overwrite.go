@@ -6,10 +6,13 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
+// overwriteSync is after how many keys overwrite syncs, so that a crash finds it at work.
+const overwriteSync = 16
+
 // overwrite is a planted bug, in place of the rename of CURRENT: it copies what was
-// received over the database in force, key by key and synced. The applied record is
-// among the first, and heads are the last, so a crash in between leaves the index of
-// the new state without the timelines that it speaks of.
+// received over the database in force, key by key and synced now and then. The applied
+// record is among the first, and heads are the last, so a crash in between leaves the
+// index of the new state without the timelines that it speaks of.
 func (s *Store) overwrite(received *generation) error {
 	g := s.present()
 	if err := g.db.DeleteRange(keyFormat, []byte{tableEnd}, pebble.Sync); err != nil {
@@ -19,11 +22,19 @@ func (s *Store) overwrite(received *generation) error {
 	if err != nil {
 		return err
 	}
+	copied := 0
+	put := func() error {
+		copied++
+		return g.db.Set(keys.Key(), keys.Value(), &pebble.WriteOptions{Sync: copied%overwriteSync == 0})
+	}
 	for keys.First(); err == nil && keys.Valid() && keys.Key()[0] < tableHead; keys.Next() {
-		err = g.db.Set(keys.Key(), keys.Value(), pebble.Sync)
+		err = put()
 	}
 	for keys.Last(); err == nil && keys.Valid() && keys.Key()[0] >= tableHead; keys.Prev() {
-		err = g.db.Set(keys.Key(), keys.Value(), pebble.Sync)
+		err = put()
+	}
+	if err == nil {
+		err = g.db.LogData(nil, pebble.Sync)
 	}
 	last := received.last.Load()
 	g.last.Store(last)

@@ -149,6 +149,8 @@ type Stats struct {
 	// Leads says that it takes itself for the leader of Term.
 	Leads                           bool
 	Term, CommitIndex, AppliedIndex uint64
+	// SnapshotBytes counts what the process got of snapshots.
+	SnapshotBytes uint64
 }
 
 // Exit is how a process ended.

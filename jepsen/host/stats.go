@@ -41,6 +41,7 @@ func (n *node) Stats(ctx context.Context) (Stats, error) {
 	stats.Term = metric(page, "tidemark_raft_term")
 	stats.CommitIndex = metric(page, "tidemark_raft_commit_index")
 	stats.AppliedIndex = metric(page, "tidemark_raft_applied_index")
+	stats.SnapshotBytes = metric(page, "tidemark_raft_snapshot_received_bytes_total")
 	return stats, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"tidemark/jepsen/host"
 )
@@ -82,4 +83,19 @@ func startAll(nodes []host.Node) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// eventuallyPoll is how often a condition is looked at.
+const eventuallyPoll = 10 * time.Millisecond
+
+// eventually waits for a condition, and reports whether it came about within patience.
+func eventually(ctx context.Context, patience time.Duration, condition func() bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for !condition() {
+		if !wait(ctx, eventuallyPoll) {
+			return false
+		}
+	}
+	return true
 }

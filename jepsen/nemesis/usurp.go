@@ -34,7 +34,6 @@ const (
 	heartbeatsOnly = 80 * time.Millisecond
 	// usurpPatience bounds each wait for something that comes about soon or never.
 	usurpPatience = 2 * time.Second
-	usurpPoll     = 10 * time.Millisecond
 )
 
 // usurp has a node elected without the leader knowing, and sees to it that the leader
@@ -80,7 +79,7 @@ func usurp(ctx context.Context, w *World) (Harm, error) {
 	if err := w.Cluster.Partition([]host.NodeID{leader.ID(), next.ID()}, both); err != nil {
 		return harm, err
 	}
-	if eventually(ctx, func() bool { return termOf(ctx, leader) > stats.Term }) {
+	if eventually(ctx, usurpPatience, func() bool { return termOf(ctx, leader) > stats.Term }) {
 		harm.Detail = fmt.Sprintf("%s learned of term %d", leader.ID(), termOf(ctx, leader))
 	}
 	w.Clients.Speak()
@@ -109,7 +108,7 @@ func elect(ctx context.Context, w *World, leader, next host.Node, others []host.
 		return false, err
 	}
 	for _, n := range others {
-		if !eventually(ctx, func() bool { return termOf(ctx, n) > 0 }) {
+		if !eventually(ctx, usurpPatience, func() bool { return termOf(ctx, n) > 0 }) {
 			return false, nil
 		}
 	}
@@ -119,7 +118,7 @@ func elect(ctx context.Context, w *World, leader, next host.Node, others []host.
 	if err := next.Resume(); err != nil {
 		return false, err
 	}
-	return eventually(ctx, func() bool { return termOf(ctx, next) > term }), nil
+	return eventually(ctx, usurpPatience, func() bool { return termOf(ctx, next) > term }), nil
 }
 
 // termOf is the term that a node is in, or 0 if it does not say.
@@ -129,16 +128,4 @@ func termOf(ctx context.Context, n host.Node) uint64 {
 		return 0
 	}
 	return stats.Term
-}
-
-// eventually waits for a condition, and reports whether it came about.
-func eventually(ctx context.Context, condition func() bool) bool {
-	ctx, cancel := context.WithTimeout(ctx, usurpPatience)
-	defer cancel()
-	for !condition() {
-		if !wait(ctx, usurpPoll) {
-			return false
-		}
-	}
-	return true
 }
