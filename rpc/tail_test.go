@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"tidemark"
@@ -308,14 +310,24 @@ func TestTailSurvivesCrashes(t *testing.T) {
 	c := rpctest.Start(t, 3, rpctest.Options{})
 	ctx := within(t)
 	const total = 120
+	// The writer's connections are its own: those of a node end with it.
+	var writers []pb.TimelineServiceClient
+	for _, address := range c.Addresses() {
+		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		writers = append(writers, pb.NewTimelineServiceClient(conn))
+	}
 	var writing sync.WaitGroup
 	defer writing.Wait()
 	writing.Go(func() {
 		for n := 1; n <= total; n++ {
 			for appended := false; !appended && ctx.Err() == nil; {
-				for _, node := range c.Nodes() {
+				for _, api := range writers {
 					attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
-					_, err := timelines(node).Append(attempt, message("conv/1", n))
+					_, err := api.Append(attempt, message("conv/1", n))
 					cancel()
 					if appended = err == nil; appended {
 						break
