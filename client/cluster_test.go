@@ -75,6 +75,10 @@ func TestRealCluster(t *testing.T) {
 	}
 }
 
+// appendInterval bounds the load: without it, callers of three nodes on two processors
+// leave nothing for a node that has to come back, nor for the check of all stores after it.
+const appendInterval = 5 * time.Millisecond
+
 // appendUntil hands appends in, up to 50 ahead of their outcomes.
 func appendUntil(ctx context.Context, t *testing.T, c *client.Client, caller int, stop chan struct{}) (results []*client.AppendResult) {
 	var pending []*client.Pending
@@ -89,12 +93,14 @@ func appendUntil(ctx context.Context, t *testing.T, c *client.Client, caller int
 			pending = pending[1:]
 		}
 	}
+	pace := time.NewTicker(appendInterval)
+	defer pace.Stop()
 	for n := 0; ; n++ {
 		select {
 		case <-stop:
 			settle(0)
 			return results
-		default:
+		case <-pace.C:
 		}
 		p, err := c.AppendAsync(ctx, client.Draft{
 			Timeline: tidemark.TimelineID(fmt.Sprint("conv/", caller)), ID: tidemark.MessageID(fmt.Sprint("m", n)),

@@ -68,11 +68,6 @@ func TestLoopbackDelay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	best := status()
-	for range 10 {
-		best = min(best, status())
-	}
-	if best > delay/2 {
-		t.Errorf("when the delay had ended, the best of ten answers took %v", best)
-	}
+	// With the delay on, no answer can be as quick, however often it is asked for.
+	eventually(t, "an answer without the delay", func() bool { return status() < delay-jitter })
 }
