@@ -157,16 +157,17 @@ func TestFIFO(t *testing.T) {
 	}
 }
 
-// An idle subscription takes less than a KiB on the server, with its timeline's name.
+// An idle subscription takes less than a KiB on the server, with its timeline's name. All
+// that is allocated counts, also what maps leave behind when they grow: the size of the
+// heap would count what earlier tests leave to the collector, too.
 func TestIdleSubscriptionIsSmall(t *testing.T) {
 	const count = 50_000
-	used := func() uint64 {
+	allocated := func() uint64 {
 		var stats runtime.MemStats
-		runtime.GC()
 		runtime.ReadMemStats(&stats)
-		return stats.HeapAlloc
+		return stats.TotalAlloc
 	}
-	before := used()
+	before := allocated()
 	tails, stream := NewTails(), newQuietStream()
 	for i := range uint64(count) {
 		s := newSubscription(stream, i)
@@ -175,11 +176,9 @@ func TestIdleSubscriptionIsSmall(t *testing.T) {
 		stream.ready(s)
 	}
 	stream.taken()
-	each := (used() - before) / count
-	runtime.KeepAlive(tails)
-	runtime.KeepAlive(stream)
-	t.Logf("%d bytes for each subscription", each)
+	each := (allocated() - before) / count
+	t.Logf("at most %d bytes for each subscription", each)
 	if each >= 1024 {
-		t.Errorf("%d bytes for each subscription", each)
+		t.Errorf("up to %d bytes for each subscription", each)
 	}
 }
