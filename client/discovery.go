@@ -44,8 +44,45 @@ func (e *endpoints) learn(id, address string) *endpoint {
 		e.options.logger.Debug("member's address is of no use", "address", address, "error", err)
 		return nil
 	}
+	node.id = id
 	e.discovered = append(e.discovered, node)
 	return node
+}
+
+// forgottenGrace is how long the connection to a node that is no member any more stays
+// open for what is under way on it.
+const forgottenGrace = time.Minute
+
+// forget drops what was discovered and is no member any more, so that a cluster whose
+// members come and go does not fill the list up with those that have gone. A member
+// that a node behind the others leaves out is learnt again from the next answer. It is
+// called with mu held.
+func (e *endpoints) forget(members []*pb.Member) {
+	if len(members) == 0 {
+		return
+	}
+	e.discovered = slices.DeleteFunc(e.discovered, func(node *endpoint) bool {
+		for _, member := range members {
+			if member.GetNodeId() == node.id || member.GetClientAddress() == node.address {
+				return false
+			}
+		}
+		node.forgotten = true
+		if e.leader == node {
+			e.leader = nil
+		}
+		e.probes.Go(func() { e.closeLater(node) })
+		return true
+	})
+}
+
+// closeLater closes the connection of a node that was forgotten.
+func (e *endpoints) closeLater(node *endpoint) {
+	select {
+	case <-e.ctx.Done():
+	case <-time.After(forgottenGrace):
+	}
+	_ = node.conn.Close() // fails only if it is closed already
 }
 
 // answer is what a node said of itself and the cluster, or nil.
@@ -96,6 +133,9 @@ func (e *endpoints) believe(a answer) *endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a.node.id = a.status.GetNodeId()
+	if a.status.GetTerm() >= e.term && !e.closed {
+		e.forget(a.status.GetMembers())
+	}
 	for _, member := range a.status.GetMembers() {
 		e.learn(member.GetNodeId(), member.GetClientAddress())
 	}
@@ -138,7 +178,7 @@ func (e *endpoints) probe(node *endpoint) {
 		if status != nil && status.GetNotServingReason() == "" {
 			node.bad = false
 		}
-		if !node.bad {
+		if !node.bad || node.forgotten {
 			node.probed = false
 			e.mu.Unlock()
 			return

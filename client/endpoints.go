@@ -41,6 +41,8 @@ type endpoint struct {
 	bad      bool
 	badSince time.Time
 	probed   bool
+	// forgotten says that it is none of the endpoints any more.
+	forgotten bool
 }
 
 // endpoints are all nodes that the client knows, and which of them leads.

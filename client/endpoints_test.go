@@ -13,6 +13,7 @@ import (
 
 	"tidemark"
 	"tidemark/client"
+	pb "tidemark/rpc/tidemarkv1"
 )
 
 // eventually waits for a condition.
@@ -328,7 +329,6 @@ func TestEndpointIsKnownByItsID(t *testing.T) {
 	}
 }
 
-// TestLostReply: one append is never answered, others behind it are.
 // A client that only reads learns of members that came while it ran, and needs none
 // of those that it was given in the end.
 func TestReaderOutlivesItsEndpoints(t *testing.T) {
@@ -371,6 +371,34 @@ func TestStatusTeachesMembers(t *testing.T) {
 	}
 }
 
+// A client lives longer than the members that it was given and than any that it learnt
+// of: those that have gone make room for those that come.
+func TestMembersComeAndGo(t *testing.T) {
+	c := newCluster(t, 1)
+	cl := dial(t, c.endpoints())
+	told := func(members ...*pb.Member) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.absent = members
+	}
+	for i := range 200 {
+		told(&pb.Member{NodeId: fmt.Sprint("gone", i), ClientAddress: fmt.Sprintf("127.0.0.1:%d", 1+i)})
+		if _, err := cl.Cluster().Status(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := c.newNode(t, 1, "127.0.0.1:0")
+	told(&pb.Member{NodeId: nodeID(1), ClientAddress: last.address})
+	if _, err := cl.Cluster().Status(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	c.nodes[0].server.Stop()
+	if _, err := cl.Cluster().Status(testContext(t)); err != nil {
+		t.Errorf("of 202 members the last is left: %v", err)
+	}
+}
+
+// TestLostReply: one append is never answered, others behind it are.
 func TestLostReply(t *testing.T) {
 	c := newCluster(t, 1)
 	c.nodes[0].script("AppendStream", fault{mute: true})

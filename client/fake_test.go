@@ -34,6 +34,8 @@ type cluster struct {
 	index     uint64
 	timelines map[string]*timeline
 	cursors   map[[2]string]*pb.Cursor
+	// absent are further members that the nodes tell of.
+	absent []*pb.Member
 }
 
 type timeline struct {
@@ -463,6 +465,7 @@ func (n *node) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, e
 	for i, other := range c.nodes {
 		reply.Members = append(reply.Members, &pb.Member{NodeId: nodeID(i), ClientAddress: other.told, Leader: i == c.leader})
 	}
+	reply.Members = append(reply.Members, c.absent...)
 	if c.leader >= 0 && c.leader < len(c.nodes) {
 		reply.LeaderId, reply.LeaderClientAddress = nodeID(c.leader), c.nodes[c.leader].told
 	}
