@@ -37,6 +37,10 @@ const (
 	// those that one request of it adds or ends.
 	MaxTailSubscriptions = 100_000
 	MaxTailRequestItems  = 1024
+	// MaxSyncPositions bounds the timelines, and the acknowledgements, of one Sync.
+	MaxSyncPositions = 10_000
+	// MaxVerifyPoints bounds the digests that one Verify compares.
+	MaxVerifyPoints = 1024
 	// MaxAckItems bounds the cursors of one Ack.
 	MaxAckItems = 1024
 	// MaxListItems bounds one page of timelines or cursors; DefaultListItems is

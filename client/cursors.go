@@ -21,17 +21,7 @@ type AckItem struct {
 // Ack moves cursors of a reader forward, all or none, and returns them in the order
 // of the items: 1 to 1,024, each of another timeline. It can be repeated at will.
 func (c *Client) Ack(ctx context.Context, reader tidemark.ReaderID, items ...AckItem) ([]Cursor, error) {
-	request := &pb.AckRequest{Reader: string(reader)}
-	for _, item := range items {
-		ack := &pb.AckItem{Timeline: string(item.Timeline)}
-		if item.Delivered > 0 {
-			ack.DeliveredSeqId = proto.Uint64(uint64(item.Delivered))
-		}
-		if item.Read > 0 {
-			ack.ReadSeqId = proto.Uint64(uint64(item.Read))
-		}
-		request.Items = append(request.Items, ack)
-	}
+	request := &pb.AckRequest{Reader: string(reader), Items: ackItems(items)}
 	return do(ctx, c, call{name: "Ack", write: true, repeatable: true}, func(ctx context.Context, node *endpoint) ([]Cursor, error) {
 		reply, err := node.timelines.Ack(ctx, request)
 		if err != nil {
@@ -42,6 +32,20 @@ func (c *Client) Ack(ctx context.Context, reader tidemark.ReaderID, items ...Ack
 		}
 		return cursorsOf(reply.GetCursors()), nil
 	})
+}
+
+func ackItems(items []AckItem) []*pb.AckItem {
+	out := make([]*pb.AckItem, len(items))
+	for i, item := range items {
+		out[i] = &pb.AckItem{Timeline: string(item.Timeline)}
+		if item.Delivered > 0 {
+			out[i].DeliveredSeqId = proto.Uint64(uint64(item.Delivered))
+		}
+		if item.Read > 0 {
+			out[i].ReadSeqId = proto.Uint64(uint64(item.Read))
+		}
+	}
+	return out
 }
 
 // ListOption narrows a listing. Every Consistency is one.

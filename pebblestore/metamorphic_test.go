@@ -45,8 +45,10 @@ func metamorph(t *testing.T, seed uint64, change func(*pebblestore.Options)) {
 		switch n := c.IntN(100); {
 		case n < 40:
 			m = c.batch(t, s, m)
-		case n < 75:
+		case n < 70:
 			m.sameRange(t, s, c.rangeOf(c.timeline()))
+		case n < 75:
+			m.samePull(t, s, c.pull())
 		case n < 80:
 			m.sameMessage(t, s, c.timeline(), tidemark.SeqID(c.IntN(60)))
 		case n < 90:

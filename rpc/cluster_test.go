@@ -137,6 +137,7 @@ func TestFollowerDoesEverything(t *testing.T) {
 		t.Errorf("Get got %v", m)
 	}
 	followerCursors(t, ctx, api)
+	followerSync(t, ctx, api)
 	if head := must(api.GetTimeline(ctx, &pb.GetTimelineRequest{Timeline: "conv/2"}))(t); head.Timeline.LastSeqId != 2 || head.Timeline.Count != 2 {
 		t.Errorf("GetTimeline got %v", head)
 	}
@@ -172,6 +173,35 @@ func followerCursors(t *testing.T, ctx context.Context, api pb.TimelineServiceCl
 	of := must(api.ListCursors(ctx, &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: "conv/1"}, ReadAtLeast: 5, CountOnly: true}))(t)
 	if of.Count != 1 || len(of.Cursors) != 0 {
 		t.Errorf("the timeline's readers are %v", of)
+	}
+}
+
+// Two devices of bob come back: one says what it has, the other leaves it to his cursors.
+func followerSync(t *testing.T, ctx context.Context, api pb.TimelineServiceClient) {
+	t.Helper()
+	synced := must(api.Sync(ctx, &pb.SyncRequest{Have: []*pb.SyncPosition{
+		{Timeline: "conv/1", Start: &pb.SyncPosition_AfterSeqId{AfterSeqId: 3}}, {Timeline: "conv/2", Start: &pb.SyncPosition_AfterSeqId{AfterSeqId: 2}}, {Timeline: "none"},
+	}}))(t)
+	if len(synced.Timelines) != 1 || synced.HasMore {
+		t.Fatalf("Sync got %v", synced)
+	}
+	news := synced.Timelines[0]
+	before := must(api.Get(ctx, &pb.GetRequest{Timeline: "conv/1", By: &pb.GetRequest_SeqId{SeqId: 3}}))(t)
+	if len(news.Messages) != 2 || news.Messages[0].SeqId != 4 || string(news.PreviousDigest) != string(before.Message.Digest) || news.TrimmedToSeqId != 0 {
+		t.Errorf("Sync got %v", news)
+	}
+	// bob has delivered all of conv/1, and 1 of 2 messages of conv/2.
+	synced = must(api.Sync(ctx, &pb.SyncRequest{Reader: "bob"}))(t)
+	if len(synced.Timelines) != 1 || synced.Timelines[0].AfterSeqId != 1 || synced.Timelines[0].Cursor.GetDeliveredSeqId() != 1 {
+		t.Errorf("Sync of a reader got %v", synced)
+	}
+	synced = must(api.Sync(ctx, &pb.SyncRequest{Reader: "bob", Acks: []*pb.AckItem{{Timeline: "conv/2", DeliveredSeqId: proto.Uint64(2)}}}))(t)
+	if len(synced.Timelines) != 0 || synced.HasMore {
+		t.Errorf("Sync that acknowledges everything got %v", synced)
+	}
+	verified := must(api.Verify(ctx, &pb.VerifyRequest{Timeline: "conv/1", Points: []*pb.VerifyPoint{{SeqId: 3, Digest: before.Message.Digest}, {SeqId: 5, Digest: before.Message.Digest}}}))(t)
+	if verified.Equal || verified.EqualToSeqId != 3 || verified.DiffersAtSeqId != 5 {
+		t.Errorf("Verify got %v", verified)
 	}
 }
 

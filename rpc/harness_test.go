@@ -239,6 +239,7 @@ func (n *fakeNode) TakeSnapshot(context.Context) (uint64, uint64, error) { retur
 // fakeStore holds one timeline, "t", of ten messages "m1" to "m10", and cursors of it.
 type fakeStore struct {
 	ranges atomic.Pointer[tidemark.Range]
+	pulls  atomic.Pointer[tidemark.Pull]
 	// read answers Read; nil gives the ten messages' head and no message.
 	read func(tidemark.Range) (tidemark.Page, error)
 }
@@ -260,6 +261,31 @@ func (s *fakeStore) Read(r tidemark.Range) (tidemark.Page, error) {
 		return s.read(r)
 	}
 	return tidemark.Page{Head: fakeHead, Applied: 20}, nil
+}
+
+// Pull finds a message in each timeline that is asked for.
+func (s *fakeStore) Pull(p tidemark.Pull) (page tidemark.PullPage, err error) {
+	s.pulls.Store(&p)
+	for _, at := range p.Positions {
+		page.Timelines = append(page.Timelines, tidemark.Pulled{
+			Head: tidemark.Head{Timeline: at.Timeline, First: 4, Last: 9}, After: at.After, Class: at.Class, More: true,
+			Messages: []tidemark.Message{{SeqID: 4, Draft: tidemark.Draft{Timeline: at.Timeline, ClientTime: tidemark.NoTime}}},
+			Cursor:   tidemark.Cursor{Timeline: at.Timeline, Reader: p.Reader, Delivered: 3},
+		})
+	}
+	page.More, page.Applied = true, 20
+	return page, nil
+}
+func (s *fakeStore) Digests(id tidemark.TimelineID, seqs []tidemark.SeqID) (digests []tidemark.Digest, h tidemark.Head, applied uint64, err error) {
+	if id != "t" {
+		return nil, h, 0, tidemark.ErrTimelineNotFound
+	}
+	for _, seq := range seqs {
+		if seq <= 10 {
+			digests = append(digests, tidemark.Digest{byte(seq)})
+		}
+	}
+	return digests, fakeHead, 20, nil
 }
 func (s *fakeStore) Get(id tidemark.TimelineID, seq tidemark.SeqID) (tidemark.Message, uint64, error) {
 	if id != "t" || seq > 10 {

@@ -69,6 +69,10 @@ type Store interface {
 	// if nothing was ever appended, as do the other reads of one timeline.
 	GetHead(tidemark.TimelineID) (tidemark.Head, uint64, error)
 	Read(tidemark.Range) (tidemark.Page, error)
+	// Pull returns what is new in many timelines.
+	Pull(tidemark.Pull) (tidemark.PullPage, error)
+	// Digests returns those of messages in rising order, as far as the timeline goes.
+	Digests(tidemark.TimelineID, []tidemark.SeqID) ([]tidemark.Digest, tidemark.Head, uint64, error)
 	// Get and GetByID return ErrMessageNotFound for a message that the timeline does not hold.
 	Get(tidemark.TimelineID, tidemark.SeqID) (tidemark.Message, uint64, error)
 	GetByID(tidemark.TimelineID, tidemark.MessageID) (tidemark.Message, uint64, error)

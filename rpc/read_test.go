@@ -58,6 +58,8 @@ func TestReadLevels(t *testing.T) {
 		&pb.GetRequest{Timeline: "t", By: &pb.GetRequest_SeqId{SeqId: 1}, Consistency: at(tidemark.Position(13).Token())},
 		&pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: "t"}, CountOnly: true, Consistency: at(tidemark.Position(13).Token())},
 		&pb.GetTimelineRequest{Timeline: "t", Consistency: at(tidemark.Position(13).Token())},
+		aSync(1, func(r *pb.SyncRequest) { r.Consistency = at(tidemark.Position(13).Token()) }),
+		aVerify(1, func(r *pb.VerifyRequest) { r.Consistency = at(tidemark.Position(13).Token()) }),
 		&pb.ListTimelinesRequest{Consistency: at(tidemark.Position(13).Token())},
 	} {
 		node.waited = nil

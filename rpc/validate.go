@@ -99,26 +99,33 @@ func parseAck(req *tidemarkv1.AckRequest) (reader tidemark.ReaderID, items []ack
 	if len(req.GetItems()) == 0 {
 		return "", nil, tidemark.Invalid("items", "must not be empty; limit is 1 to %d items", tidemark.MaxAckItems)
 	}
-	if len(req.GetItems()) > tidemark.MaxAckItems {
-		return "", nil, tidemark.Invalid("items", "has %d items; limit is %d items", len(req.GetItems()), tidemark.MaxAckItems)
+	items, err = parseAckItems("items", req.GetItems(), tidemark.MaxAckItems)
+	return reader, items, err
+}
+
+// parseAckItems validates acknowledgements of one reader, in the field of the request.
+func parseAckItems(field string, given []*tidemarkv1.AckItem, most int) ([]ackItem, error) {
+	if len(given) > most {
+		return nil, tidemark.Invalid(field, "has %d items; limit is %d items", len(given), most)
 	}
-	items = make([]ackItem, len(req.GetItems()))
+	items := make([]ackItem, len(given))
 	seen := make(map[tidemark.TimelineID]int, len(items))
-	for i, item := range req.GetItems() {
-		place := fmt.Sprintf("items[%d]", i)
+	for i, item := range given {
+		place := fmt.Sprintf("%s[%d]", field, i)
 		timeline := tidemark.TimelineID(item.GetTimeline())
 		if err := timeline.Validate(place + ".timeline"); err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		if first, twice := seen[timeline]; twice {
-			return "", nil, tidemark.Invalid(place+".timeline", "is that of items[%d] too; a timeline may be acknowledged once in a call", first)
+			return nil, tidemark.Invalid(place+".timeline", "is that of %s[%d] too; a timeline may be acknowledged once in a call", field, first)
 		}
 		seen[timeline] = i
+		var err error
 		if items[i], err = parseMarks(timeline, item.DeliveredSeqId, item.ReadSeqId); err != nil {
-			return "", nil, within(place, err)
+			return nil, within(place, err)
 		}
 	}
-	return reader, items, nil
+	return items, nil
 }
 
 // parseMarks validates the two marks of one acknowledgement.

@@ -33,6 +33,10 @@ func call(ctx context.Context, d *door, request proto.Message) (err error) {
 		_, err = d.timelines.Read(ctx, req)
 	case *pb.GetRequest:
 		_, err = d.timelines.Get(ctx, req)
+	case *pb.SyncRequest:
+		_, err = d.timelines.Sync(ctx, req)
+	case *pb.VerifyRequest:
+		_, err = d.timelines.Verify(ctx, req)
 	case *pb.AckRequest:
 		_, err = d.timelines.Ack(ctx, req)
 	case *pb.ListCursorsRequest:
@@ -90,6 +94,28 @@ func anAck(n int, change func(*pb.AckRequest)) *pb.AckRequest {
 	req := &pb.AckRequest{Reader: "alice"}
 	for i := range n {
 		req.Items = append(req.Items, &pb.AckItem{Timeline: fmt.Sprint("t", i), ReadSeqId: proto.Uint64(1)})
+	}
+	if change != nil {
+		change(req)
+	}
+	return req
+}
+
+func aSync(n int, change func(*pb.SyncRequest)) *pb.SyncRequest {
+	req := &pb.SyncRequest{Reader: "alice"}
+	for i := range n {
+		req.Have = append(req.Have, &pb.SyncPosition{Timeline: fmt.Sprint("t", i)})
+	}
+	if change != nil {
+		change(req)
+	}
+	return req
+}
+
+func aVerify(n int, change func(*pb.VerifyRequest)) *pb.VerifyRequest {
+	req := &pb.VerifyRequest{Timeline: "t"}
+	for i := range n {
+		req.Points = append(req.Points, &pb.VerifyPoint{SeqId: uint64(i + 1), Digest: make([]byte, 16)})
 	}
 	if change != nil {
 		change(req)
@@ -170,6 +196,36 @@ var refusals = []struct {
 	{"read ack without reader", &pb.ReadRequest{Timeline: "t", Ack: &pb.ReadAck{ReadSeqId: 1}}, "reader", "empty"},
 	{"read ack of nothing", &pb.ReadRequest{Timeline: "t", Reader: "a", Ack: &pb.ReadAck{}}, "ack.delivered_seq_id", "must be given"},
 	{"read reader 129", &pb.ReadRequest{Timeline: "t", Reader: text(129)}, "reader", "limit is 128 bytes"},
+	{"sync of nothing", &pb.SyncRequest{}, "have", "or reader must be given"},
+	{"sync of a reader", &pb.SyncRequest{Reader: "a"}, "", ""},
+	{"sync reader 129", &pb.SyncRequest{Reader: text(129)}, "reader", "limit is 128 bytes"},
+	{"sync 10000", aSync(10_000, nil), "", ""},
+	{"sync 10001", aSync(10_001, nil), "have", "10001 items; limit is 10000 items"},
+	{"sync timeline", aSync(2, func(r *pb.SyncRequest) { r.Have[1].Timeline = "" }), "have[1].timeline", "1 to 256 bytes"},
+	{"sync twice", aSync(3, func(r *pb.SyncRequest) { r.Have[2].Timeline = "t0" }), "have[2].timeline", "that of have[0] too"},
+	{"sync priority 3", aSync(1, func(r *pb.SyncRequest) { r.Have[0].Priority = 3 }), "", ""},
+	{"sync priority 4", aSync(1, func(r *pb.SyncRequest) { r.Have[0].Priority = 4 }), "have[0].priority", "0 to 3"},
+	{"sync cursor", aSync(1, func(r *pb.SyncRequest) { r.Have[0].Start = &pb.SyncPosition_FromCursor{FromCursor: true} }), "", ""},
+	{"sync no cursor", aSync(1, func(r *pb.SyncRequest) { r.Have[0].Start = &pb.SyncPosition_FromCursor{} }), "have[0].from_cursor", "must be true"},
+	{"sync cursor of nobody", aSync(1, func(r *pb.SyncRequest) {
+		r.Reader, r.Have[0].Start = "", &pb.SyncPosition_FromCursor{FromCursor: true}
+	}), "reader", "from_cursor"},
+	{"sync ack of nobody", aSync(1, func(r *pb.SyncRequest) { r.Reader, r.Acks = "", anAck(1, nil).Items }), "reader", "acks"},
+	{"sync acks 10000", aSync(1, func(r *pb.SyncRequest) { r.Acks = anAck(10_000, nil).Items }), "", ""},
+	{"sync acks 10001", aSync(1, func(r *pb.SyncRequest) { r.Acks = anAck(10_001, nil).Items }), "acks", "limit is 10000 items"},
+	{"sync ack of nothing", aSync(1, func(r *pb.SyncRequest) { r.Acks = []*pb.AckItem{{Timeline: "t"}} }), "acks[0].delivered_seq_id", "must be given"},
+	{"sync limit 1001", aSync(1, func(r *pb.SyncRequest) { r.Limit = 1001 }), "limit", "at most 1000 messages"},
+	{"sync bytes", aSync(1, func(r *pb.SyncRequest) { r.MaxBytes = 4<<20 + 1 }), "max_bytes", "at most 4194304 bytes"},
+	{"sync token", aSync(1, func(r *pb.SyncRequest) { r.PageToken = "x" }), "page_token", "must be empty with have"},
+	{"sync bad token", &pb.SyncRequest{Reader: "a", PageToken: "x"}, "page_token", "is not a next_page_token"},
+	{"verify", aVerify(1, nil), "", ""},
+	{"verify nothing", aVerify(0, nil), "points", "1 to 1024 items"},
+	{"verify 1024", aVerify(1024, nil), "", ""},
+	{"verify 1025", aVerify(1025, nil), "points", "1025 items"},
+	{"verify no timeline", aVerify(1, func(r *pb.VerifyRequest) { r.Timeline = "" }), "timeline", "1 to 256 bytes"},
+	{"verify 0", aVerify(1, func(r *pb.VerifyRequest) { r.Points[0].SeqId = 0 }), "points[0].seq_id", "at least 1"},
+	{"verify order", aVerify(2, func(r *pb.VerifyRequest) { r.Points[1].SeqId = 1 }), "points[1].seq_id", "not more than"},
+	{"verify digest", aVerify(1, func(r *pb.VerifyRequest) { r.Points[0].Digest = make([]byte, 15) }), "points[0].digest", "15 bytes; it must have 16"},
 	{"read session", &pb.ReadRequest{Timeline: "t", Consistency: at([]byte("bad"))}, "consistency.session.position", "not a position"},
 
 	{"get", &pb.GetRequest{Timeline: "t", By: &pb.GetRequest_SeqId{SeqId: 1}}, "", ""},
@@ -328,7 +384,7 @@ func TestUnknownFields(t *testing.T) {
 		wantInvalid(t, call(testContext(t), d, request), place, "not known")
 	}
 	for _, request := range []proto.Message{
-		anAppend(nil), aBatch(1, nil), anAck(1, nil), &pb.ReadRequest{Timeline: "t"}, &pb.GetRequest{}, &pb.ListCursorsRequest{},
+		anAppend(nil), aBatch(1, nil), anAck(1, nil), aSync(1, nil), aVerify(1, nil), &pb.ReadRequest{Timeline: "t"}, &pb.GetRequest{}, &pb.ListCursorsRequest{},
 		&pb.GetTimelineRequest{}, &pb.ListTimelinesRequest{}, &pb.StatusRequest{}, &pb.AddMemberRequest{}, &pb.RemoveMemberRequest{},
 		&pb.PromoteMemberRequest{}, &pb.TransferLeadershipRequest{}, &pb.TakeSnapshotRequest{}, &pb.BackupRequest{},
 	} {

@@ -74,6 +74,61 @@ func (Direction) EnumDescriptor() ([]byte, []int) {
 	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{0}
 }
 
+// SyncPriority says what is served first. Bytes that a higher priority needs are not
+// shared with a lower one.
+type SyncPriority int32
+
+const (
+	SyncPriority_SYNC_PRIORITY_UNSPECIFIED SyncPriority = 0
+	// The same as not specified.
+	SyncPriority_SYNC_PRIORITY_NORMAL SyncPriority = 1
+	SyncPriority_SYNC_PRIORITY_HIGH   SyncPriority = 2
+	SyncPriority_SYNC_PRIORITY_LOW    SyncPriority = 3
+)
+
+// Enum value maps for SyncPriority.
+var (
+	SyncPriority_name = map[int32]string{
+		0: "SYNC_PRIORITY_UNSPECIFIED",
+		1: "SYNC_PRIORITY_NORMAL",
+		2: "SYNC_PRIORITY_HIGH",
+		3: "SYNC_PRIORITY_LOW",
+	}
+	SyncPriority_value = map[string]int32{
+		"SYNC_PRIORITY_UNSPECIFIED": 0,
+		"SYNC_PRIORITY_NORMAL":      1,
+		"SYNC_PRIORITY_HIGH":        2,
+		"SYNC_PRIORITY_LOW":         3,
+	}
+)
+
+func (x SyncPriority) Enum() *SyncPriority {
+	p := new(SyncPriority)
+	*p = x
+	return p
+}
+
+func (x SyncPriority) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SyncPriority) Descriptor() protoreflect.EnumDescriptor {
+	return file_rpc_tidemarkv1_timeline_proto_enumTypes[1].Descriptor()
+}
+
+func (SyncPriority) Type() protoreflect.EnumType {
+	return &file_rpc_tidemarkv1_timeline_proto_enumTypes[1]
+}
+
+func (x SyncPriority) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SyncPriority.Descriptor instead.
+func (SyncPriority) EnumDescriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{1}
+}
+
 // TailPriority says how large a part of a busy stream a subscription gets. None starves:
 // of 21 turns, high gets 16, normal 4 and low 1, as far as there is something to send.
 type TailPriority int32
@@ -113,11 +168,11 @@ func (x TailPriority) String() string {
 }
 
 func (TailPriority) Descriptor() protoreflect.EnumDescriptor {
-	return file_rpc_tidemarkv1_timeline_proto_enumTypes[1].Descriptor()
+	return file_rpc_tidemarkv1_timeline_proto_enumTypes[2].Descriptor()
 }
 
 func (TailPriority) Type() protoreflect.EnumType {
-	return &file_rpc_tidemarkv1_timeline_proto_enumTypes[1]
+	return &file_rpc_tidemarkv1_timeline_proto_enumTypes[2]
 }
 
 func (x TailPriority) Number() protoreflect.EnumNumber {
@@ -126,7 +181,7 @@ func (x TailPriority) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TailPriority.Descriptor instead.
 func (TailPriority) EnumDescriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{1}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{2}
 }
 
 // Message is one message of a timeline.
@@ -1457,6 +1512,609 @@ func (x *GetResponse) GetStalenessMillis() uint64 {
 	return 0
 }
 
+type SyncRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who syncs: a user, or user#device. Needed for acks and from_cursor.
+	Reader string `protobuf:"bytes,1,opt,name=reader,proto3" json:"reader,omitempty"`
+	// Up to 10,000, each of another timeline; one that does not exist is not an error, and
+	// counts as up to date. Without any, those of all timelines in which the reader has a
+	// cursor, from the cursor on, in pages of 10,000 timelines: see page_token.
+	Have []*SyncPosition `protobuf:"bytes,2,rep,name=have,proto3" json:"have,omitempty"`
+	// What the reader got, or read, of the last Sync: up to 10,000, each of another
+	// timeline. They are applied before anything is read, 1,024 at a time; if some fail the
+	// call fails, and those before stand.
+	Acks []*AckItem `protobuf:"bytes,3,rep,name=acks,proto3" json:"acks,omitempty"`
+	// Of the whole answer, about as it is encoded. At most 4 MiB; 0 is 2 MiB. One
+	// message is returned even if it is larger.
+	MaxBytes uint32 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// Messages of each timeline. At most 1,000; 0 is 100.
+	Limit       uint32       `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	Consistency *Consistency `protobuf:"bytes,6,opt,name=consistency,proto3" json:"consistency,omitempty"`
+	// next_page_token of the answer before. Only without have.
+	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncRequest) Reset() {
+	*x = SyncRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncRequest) ProtoMessage() {}
+
+func (x *SyncRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
+func (*SyncRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SyncRequest) GetReader() string {
+	if x != nil {
+		return x.Reader
+	}
+	return ""
+}
+
+func (x *SyncRequest) GetHave() []*SyncPosition {
+	if x != nil {
+		return x.Have
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetAcks() []*AckItem {
+	if x != nil {
+		return x.Acks
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetMaxBytes() uint32 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *SyncRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *SyncRequest) GetConsistency() *Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type SyncPosition struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// Types that are valid to be assigned to Start:
+	//
+	//	*SyncPosition_AfterSeqId
+	//	*SyncPosition_FromCursor
+	Start         isSyncPosition_Start `protobuf_oneof:"start"`
+	Priority      SyncPriority         `protobuf:"varint,4,opt,name=priority,proto3,enum=tidemark.v1.SyncPriority" json:"priority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncPosition) Reset() {
+	*x = SyncPosition{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncPosition) ProtoMessage() {}
+
+func (x *SyncPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncPosition.ProtoReflect.Descriptor instead.
+func (*SyncPosition) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SyncPosition) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *SyncPosition) GetStart() isSyncPosition_Start {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *SyncPosition) GetAfterSeqId() uint64 {
+	if x != nil {
+		if x, ok := x.Start.(*SyncPosition_AfterSeqId); ok {
+			return x.AfterSeqId
+		}
+	}
+	return 0
+}
+
+func (x *SyncPosition) GetFromCursor() bool {
+	if x != nil {
+		if x, ok := x.Start.(*SyncPosition_FromCursor); ok {
+			return x.FromCursor
+		}
+	}
+	return false
+}
+
+func (x *SyncPosition) GetPriority() SyncPriority {
+	if x != nil {
+		return x.Priority
+	}
+	return SyncPriority_SYNC_PRIORITY_UNSPECIFIED
+}
+
+type isSyncPosition_Start interface {
+	isSyncPosition_Start()
+}
+
+type SyncPosition_AfterSeqId struct {
+	// The last SeqId that the client has; 0 for none.
+	AfterSeqId uint64 `protobuf:"varint,2,opt,name=after_seq_id,json=afterSeqId,proto3,oneof"`
+}
+
+type SyncPosition_FromCursor struct {
+	// What the reader has acknowledged as delivered.
+	FromCursor bool `protobuf:"varint,3,opt,name=from_cursor,json=fromCursor,proto3,oneof"`
+}
+
+func (*SyncPosition_AfterSeqId) isSyncPosition_Start() {}
+
+func (*SyncPosition_FromCursor) isSyncPosition_Start() {}
+
+type SyncResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only timelines with news, higher priorities first. Timelines of one priority get equal
+	// parts of the budget; which of them come first is drawn anew in each call.
+	Timelines []*SyncTimeline `protobuf:"bytes,1,rep,name=timelines,proto3" json:"timelines,omitempty"`
+	// The budget or a limit ended before all news was sent: sync again from there. If it is
+	// false, everything that is not in timelines is up to date.
+	HasMore bool `protobuf:"varint,2,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
+	// The reader has more timelines than fit in one page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	Position      []byte `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	AppliedIndex  uint64 `protobuf:"varint,5,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	// How long ago this node last heard from a leader; 0 on the leader and for linearizable reads.
+	StalenessMillis uint64 `protobuf:"varint,6,opt,name=staleness_millis,json=stalenessMillis,proto3" json:"staleness_millis,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *SyncResponse) Reset() {
+	*x = SyncResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncResponse) ProtoMessage() {}
+
+func (x *SyncResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
+func (*SyncResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SyncResponse) GetTimelines() []*SyncTimeline {
+	if x != nil {
+		return x.Timelines
+	}
+	return nil
+}
+
+func (x *SyncResponse) GetHasMore() bool {
+	if x != nil {
+		return x.HasMore
+	}
+	return false
+}
+
+func (x *SyncResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *SyncResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *SyncResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
+func (x *SyncResponse) GetStalenessMillis() uint64 {
+	if x != nil {
+		return x.StalenessMillis
+	}
+	return 0
+}
+
+// SyncTimeline is what is new in one timeline.
+type SyncTimeline struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline *Timeline              `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// The position that the client had.
+	AfterSeqId uint64 `protobuf:"varint,2,opt,name=after_seq_id,json=afterSeqId,proto3" json:"after_seq_id,omitempty"`
+	// Contiguous, in rising order. There may be none if others took the budget.
+	Messages []*Message `protobuf:"bytes,3,rep,name=messages,proto3" json:"messages,omitempty"`
+	// The digest before the first of messages.
+	PreviousDigest []byte `protobuf:"bytes,4,opt,name=previous_digest,json=previousDigest,proto3" json:"previous_digest,omitempty"`
+	HasMore        bool   `protobuf:"varint,5,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
+	// If not 0, what lies between after_seq_id and this SeqId is gone; messages start here.
+	TrimmedToSeqId uint64 `protobuf:"varint,6,opt,name=trimmed_to_seq_id,json=trimmedToSeqId,proto3" json:"trimmed_to_seq_id,omitempty"`
+	// Of the reader, if there is one.
+	Cursor        *Cursor `protobuf:"bytes,7,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncTimeline) Reset() {
+	*x = SyncTimeline{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncTimeline) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncTimeline) ProtoMessage() {}
+
+func (x *SyncTimeline) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncTimeline.ProtoReflect.Descriptor instead.
+func (*SyncTimeline) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SyncTimeline) GetTimeline() *Timeline {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *SyncTimeline) GetAfterSeqId() uint64 {
+	if x != nil {
+		return x.AfterSeqId
+	}
+	return 0
+}
+
+func (x *SyncTimeline) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *SyncTimeline) GetPreviousDigest() []byte {
+	if x != nil {
+		return x.PreviousDigest
+	}
+	return nil
+}
+
+func (x *SyncTimeline) GetHasMore() bool {
+	if x != nil {
+		return x.HasMore
+	}
+	return false
+}
+
+func (x *SyncTimeline) GetTrimmedToSeqId() uint64 {
+	if x != nil {
+		return x.TrimmedToSeqId
+	}
+	return 0
+}
+
+func (x *SyncTimeline) GetCursor() *Cursor {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+type VerifyRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// 1 to 1,024, in rising order of SeqId: what the client has computed, or was told.
+	Points        []*VerifyPoint `protobuf:"bytes,2,rep,name=points,proto3" json:"points,omitempty"`
+	Consistency   *Consistency   `protobuf:"bytes,3,opt,name=consistency,proto3" json:"consistency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyRequest) Reset() {
+	*x = VerifyRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyRequest) ProtoMessage() {}
+
+func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
+func (*VerifyRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *VerifyRequest) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *VerifyRequest) GetPoints() []*VerifyPoint {
+	if x != nil {
+		return x.Points
+	}
+	return nil
+}
+
+func (x *VerifyRequest) GetConsistency() *Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return nil
+}
+
+// VerifyPoint is the digest of one message, which stands for all messages up to it.
+type VerifyPoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	SeqId uint64                 `protobuf:"varint,1,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
+	// 16 bytes.
+	Digest        []byte `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyPoint) Reset() {
+	*x = VerifyPoint{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyPoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyPoint) ProtoMessage() {}
+
+func (x *VerifyPoint) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyPoint.ProtoReflect.Descriptor instead.
+func (*VerifyPoint) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *VerifyPoint) GetSeqId() uint64 {
+	if x != nil {
+		return x.SeqId
+	}
+	return 0
+}
+
+func (x *VerifyPoint) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+type VerifyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All points are those of the timeline, and so is everything before the last of them.
+	Equal bool `protobuf:"varint,1,opt,name=equal,proto3" json:"equal,omitempty"`
+	// The last point up to which all is equal, or 0. If not equal, the first difference lies
+	// after it and not after differs_at_seq_id, which is that of the first point that differs.
+	EqualToSeqId   uint64 `protobuf:"varint,2,opt,name=equal_to_seq_id,json=equalToSeqId,proto3" json:"equal_to_seq_id,omitempty"`
+	DiffersAtSeqId uint64 `protobuf:"varint,3,opt,name=differs_at_seq_id,json=differsAtSeqId,proto3" json:"differs_at_seq_id,omitempty"`
+	// The digest of the timeline there; empty if the timeline ends before it.
+	Digest []byte `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The timeline as the same view shows it.
+	Timeline      *Timeline `protobuf:"bytes,5,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	Position      []byte    `protobuf:"bytes,6,opt,name=position,proto3" json:"position,omitempty"`
+	AppliedIndex  uint64    `protobuf:"varint,7,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyResponse) Reset() {
+	*x = VerifyResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyResponse) ProtoMessage() {}
+
+func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
+func (*VerifyResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *VerifyResponse) GetEqual() bool {
+	if x != nil {
+		return x.Equal
+	}
+	return false
+}
+
+func (x *VerifyResponse) GetEqualToSeqId() uint64 {
+	if x != nil {
+		return x.EqualToSeqId
+	}
+	return 0
+}
+
+func (x *VerifyResponse) GetDiffersAtSeqId() uint64 {
+	if x != nil {
+		return x.DiffersAtSeqId
+	}
+	return 0
+}
+
+func (x *VerifyResponse) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *VerifyResponse) GetTimeline() *Timeline {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *VerifyResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *VerifyResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
 // TailRequest changes the subscriptions of the stream, while it goes on.
 type TailRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1474,7 +2132,7 @@ type TailRequest struct {
 
 func (x *TailRequest) Reset() {
 	*x = TailRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +2144,7 @@ func (x *TailRequest) String() string {
 func (*TailRequest) ProtoMessage() {}
 
 func (x *TailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +2157,7 @@ func (x *TailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailRequest.ProtoReflect.Descriptor instead.
 func (*TailRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{15}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TailRequest) GetSubscribe() []*TailSubscription {
@@ -1545,7 +2203,7 @@ type TailSubscription struct {
 
 func (x *TailSubscription) Reset() {
 	*x = TailSubscription{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +2215,7 @@ func (x *TailSubscription) String() string {
 func (*TailSubscription) ProtoMessage() {}
 
 func (x *TailSubscription) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +2228,7 @@ func (x *TailSubscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailSubscription.ProtoReflect.Descriptor instead.
 func (*TailSubscription) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{16}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TailSubscription) GetTag() uint64 {
@@ -1661,7 +2319,7 @@ type TailResponse struct {
 
 func (x *TailResponse) Reset() {
 	*x = TailResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +2331,7 @@ func (x *TailResponse) String() string {
 func (*TailResponse) ProtoMessage() {}
 
 func (x *TailResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +2344,7 @@ func (x *TailResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailResponse.ProtoReflect.Descriptor instead.
 func (*TailResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{17}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TailResponse) GetEvents() []*TailEvent {
@@ -1736,7 +2394,7 @@ type TailEvent struct {
 
 func (x *TailEvent) Reset() {
 	*x = TailEvent{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +2406,7 @@ func (x *TailEvent) String() string {
 func (*TailEvent) ProtoMessage() {}
 
 func (x *TailEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +2419,7 @@ func (x *TailEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailEvent.ProtoReflect.Descriptor instead.
 func (*TailEvent) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{18}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TailEvent) GetTag() uint64 {
@@ -1890,7 +2548,7 @@ type TailMessages struct {
 
 func (x *TailMessages) Reset() {
 	*x = TailMessages{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +2560,7 @@ func (x *TailMessages) String() string {
 func (*TailMessages) ProtoMessage() {}
 
 func (x *TailMessages) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +2573,7 @@ func (x *TailMessages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailMessages.ProtoReflect.Descriptor instead.
 func (*TailMessages) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{19}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TailMessages) GetMessages() []*Message {
@@ -1941,7 +2599,7 @@ type TailNotice struct {
 
 func (x *TailNotice) Reset() {
 	*x = TailNotice{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2611,7 @@ func (x *TailNotice) String() string {
 func (*TailNotice) ProtoMessage() {}
 
 func (x *TailNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2624,7 @@ func (x *TailNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailNotice.ProtoReflect.Descriptor instead.
 func (*TailNotice) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{20}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TailNotice) GetLastSeqId() uint64 {
@@ -1986,7 +2644,7 @@ type TailCaughtUp struct {
 
 func (x *TailCaughtUp) Reset() {
 	*x = TailCaughtUp{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2656,7 @@ func (x *TailCaughtUp) String() string {
 func (*TailCaughtUp) ProtoMessage() {}
 
 func (x *TailCaughtUp) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2669,7 @@ func (x *TailCaughtUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailCaughtUp.ProtoReflect.Descriptor instead.
 func (*TailCaughtUp) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{21}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TailCaughtUp) GetLastSeqId() uint64 {
@@ -2030,7 +2688,7 @@ type TailTrimmed struct {
 
 func (x *TailTrimmed) Reset() {
 	*x = TailTrimmed{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +2700,7 @@ func (x *TailTrimmed) String() string {
 func (*TailTrimmed) ProtoMessage() {}
 
 func (x *TailTrimmed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +2713,7 @@ func (x *TailTrimmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailTrimmed.ProtoReflect.Descriptor instead.
 func (*TailTrimmed) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{22}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TailTrimmed) GetFirstSeqId() uint64 {
@@ -2073,7 +2731,7 @@ type TailUnsubscribed struct {
 
 func (x *TailUnsubscribed) Reset() {
 	*x = TailUnsubscribed{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2743,7 @@ func (x *TailUnsubscribed) String() string {
 func (*TailUnsubscribed) ProtoMessage() {}
 
 func (x *TailUnsubscribed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2756,7 @@ func (x *TailUnsubscribed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailUnsubscribed.ProtoReflect.Descriptor instead.
 func (*TailUnsubscribed) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{23}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{30}
 }
 
 type AckRequest struct {
@@ -2113,7 +2771,7 @@ type AckRequest struct {
 
 func (x *AckRequest) Reset() {
 	*x = AckRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2783,7 @@ func (x *AckRequest) String() string {
 func (*AckRequest) ProtoMessage() {}
 
 func (x *AckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2796,7 @@ func (x *AckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckRequest.ProtoReflect.Descriptor instead.
 func (*AckRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{24}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AckRequest) GetReader() string {
@@ -2169,7 +2827,7 @@ type AckItem struct {
 
 func (x *AckItem) Reset() {
 	*x = AckItem{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2181,7 +2839,7 @@ func (x *AckItem) String() string {
 func (*AckItem) ProtoMessage() {}
 
 func (x *AckItem) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2194,7 +2852,7 @@ func (x *AckItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckItem.ProtoReflect.Descriptor instead.
 func (*AckItem) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{25}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AckItem) GetTimeline() string {
@@ -2229,7 +2887,7 @@ type AckResponse struct {
 
 func (x *AckResponse) Reset() {
 	*x = AckResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +2899,7 @@ func (x *AckResponse) String() string {
 func (*AckResponse) ProtoMessage() {}
 
 func (x *AckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +2912,7 @@ func (x *AckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckResponse.ProtoReflect.Descriptor instead.
 func (*AckResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{26}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AckResponse) GetCursors() []*Cursor {
@@ -2286,7 +2944,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2956,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2969,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{27}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Cursor) GetTimeline() string {
@@ -2378,7 +3036,7 @@ type ListCursorsRequest struct {
 
 func (x *ListCursorsRequest) Reset() {
 	*x = ListCursorsRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2390,7 +3048,7 @@ func (x *ListCursorsRequest) String() string {
 func (*ListCursorsRequest) ProtoMessage() {}
 
 func (x *ListCursorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2403,7 +3061,7 @@ func (x *ListCursorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCursorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCursorsRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{28}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListCursorsRequest) GetBy() isListCursorsRequest_By {
@@ -2498,7 +3156,7 @@ type ListCursorsResponse struct {
 
 func (x *ListCursorsResponse) Reset() {
 	*x = ListCursorsResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +3168,7 @@ func (x *ListCursorsResponse) String() string {
 func (*ListCursorsResponse) ProtoMessage() {}
 
 func (x *ListCursorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +3181,7 @@ func (x *ListCursorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCursorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCursorsResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{29}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListCursorsResponse) GetCursors() []*Cursor {
@@ -2578,7 +3236,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2590,7 +3248,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2603,7 +3261,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{30}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Timeline) GetTimeline() string {
@@ -2672,7 +3330,7 @@ type GetTimelineRequest struct {
 
 func (x *GetTimelineRequest) Reset() {
 	*x = GetTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2684,7 +3342,7 @@ func (x *GetTimelineRequest) String() string {
 func (*GetTimelineRequest) ProtoMessage() {}
 
 func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2697,7 +3355,7 @@ func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineRequest.ProtoReflect.Descriptor instead.
 func (*GetTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{31}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetTimelineRequest) GetTimeline() string {
@@ -2725,7 +3383,7 @@ type GetTimelineResponse struct {
 
 func (x *GetTimelineResponse) Reset() {
 	*x = GetTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +3395,7 @@ func (x *GetTimelineResponse) String() string {
 func (*GetTimelineResponse) ProtoMessage() {}
 
 func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +3408,7 @@ func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineResponse.ProtoReflect.Descriptor instead.
 func (*GetTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{32}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetTimelineResponse) GetTimeline() *Timeline {
@@ -2789,7 +3447,7 @@ type ListTimelinesRequest struct {
 
 func (x *ListTimelinesRequest) Reset() {
 	*x = ListTimelinesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2801,7 +3459,7 @@ func (x *ListTimelinesRequest) String() string {
 func (*ListTimelinesRequest) ProtoMessage() {}
 
 func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2814,7 +3472,7 @@ func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelinesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{33}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListTimelinesRequest) GetPrefix() string {
@@ -2858,7 +3516,7 @@ type ListTimelinesResponse struct {
 
 func (x *ListTimelinesResponse) Reset() {
 	*x = ListTimelinesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2870,7 +3528,7 @@ func (x *ListTimelinesResponse) String() string {
 func (*ListTimelinesResponse) ProtoMessage() {}
 
 func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2883,7 +3541,7 @@ func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelinesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{34}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListTimelinesResponse) GetTimelines() []*Timeline {
@@ -2922,7 +3580,7 @@ type Consistency_Linearizable struct {
 
 func (x *Consistency_Linearizable) Reset() {
 	*x = Consistency_Linearizable{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2934,7 +3592,7 @@ func (x *Consistency_Linearizable) String() string {
 func (*Consistency_Linearizable) ProtoMessage() {}
 
 func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2959,7 +3617,7 @@ type Consistency_Session struct {
 
 func (x *Consistency_Session) Reset() {
 	*x = Consistency_Session{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2971,7 +3629,7 @@ func (x *Consistency_Session) String() string {
 func (*Consistency_Session) ProtoMessage() {}
 
 func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3005,7 +3663,7 @@ type Consistency_Local struct {
 
 func (x *Consistency_Local) Reset() {
 	*x = Consistency_Local{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3017,7 +3675,7 @@ func (x *Consistency_Local) String() string {
 func (*Consistency_Local) ProtoMessage() {}
 
 func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3166,7 +3824,55 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\amessage\x18\x01 \x01(\v2\x14.tidemark.v1.MessageR\amessage\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\x12#\n" +
 	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\x12)\n" +
-	"\x10staleness_millis\x18\x04 \x01(\x04R\x0fstalenessMillis\"\x84\x01\n" +
+	"\x10staleness_millis\x18\x04 \x01(\x04R\x0fstalenessMillis\"\x8c\x02\n" +
+	"\vSyncRequest\x12\x16\n" +
+	"\x06reader\x18\x01 \x01(\tR\x06reader\x12-\n" +
+	"\x04have\x18\x02 \x03(\v2\x19.tidemark.v1.SyncPositionR\x04have\x12(\n" +
+	"\x04acks\x18\x03 \x03(\v2\x14.tidemark.v1.AckItemR\x04acks\x12\x1b\n" +
+	"\tmax_bytes\x18\x04 \x01(\rR\bmaxBytes\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\x12:\n" +
+	"\vconsistency\x18\x06 \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistency\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\a \x01(\tR\tpageToken\"\xb1\x01\n" +
+	"\fSyncPosition\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\"\n" +
+	"\fafter_seq_id\x18\x02 \x01(\x04H\x00R\n" +
+	"afterSeqId\x12!\n" +
+	"\vfrom_cursor\x18\x03 \x01(\bH\x00R\n" +
+	"fromCursor\x125\n" +
+	"\bpriority\x18\x04 \x01(\x0e2\x19.tidemark.v1.SyncPriorityR\bpriorityB\a\n" +
+	"\x05start\"\xf6\x01\n" +
+	"\fSyncResponse\x127\n" +
+	"\ttimelines\x18\x01 \x03(\v2\x19.tidemark.v1.SyncTimelineR\ttimelines\x12\x19\n" +
+	"\bhas_more\x18\x02 \x01(\bR\ahasMore\x12&\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\fR\bposition\x12#\n" +
+	"\rapplied_index\x18\x05 \x01(\x04R\fappliedIndex\x12)\n" +
+	"\x10staleness_millis\x18\x06 \x01(\x04R\x0fstalenessMillis\"\xb1\x02\n" +
+	"\fSyncTimeline\x121\n" +
+	"\btimeline\x18\x01 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12 \n" +
+	"\fafter_seq_id\x18\x02 \x01(\x04R\n" +
+	"afterSeqId\x120\n" +
+	"\bmessages\x18\x03 \x03(\v2\x14.tidemark.v1.MessageR\bmessages\x12'\n" +
+	"\x0fprevious_digest\x18\x04 \x01(\fR\x0epreviousDigest\x12\x19\n" +
+	"\bhas_more\x18\x05 \x01(\bR\ahasMore\x12)\n" +
+	"\x11trimmed_to_seq_id\x18\x06 \x01(\x04R\x0etrimmedToSeqId\x12+\n" +
+	"\x06cursor\x18\a \x01(\v2\x13.tidemark.v1.CursorR\x06cursor\"\x99\x01\n" +
+	"\rVerifyRequest\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x120\n" +
+	"\x06points\x18\x02 \x03(\v2\x18.tidemark.v1.VerifyPointR\x06points\x12:\n" +
+	"\vconsistency\x18\x03 \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistency\"<\n" +
+	"\vVerifyPoint\x12\x15\n" +
+	"\x06seq_id\x18\x01 \x01(\x04R\x05seqId\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\"\x84\x02\n" +
+	"\x0eVerifyResponse\x12\x14\n" +
+	"\x05equal\x18\x01 \x01(\bR\x05equal\x12%\n" +
+	"\x0fequal_to_seq_id\x18\x02 \x01(\x04R\fequalToSeqId\x12)\n" +
+	"\x11differs_at_seq_id\x18\x03 \x01(\x04R\x0ediffersAtSeqId\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\x121\n" +
+	"\btimeline\x18\x05 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x1a\n" +
+	"\bposition\x18\x06 \x01(\fR\bposition\x12#\n" +
+	"\rapplied_index\x18\a \x01(\x04R\fappliedIndex\"\x84\x01\n" +
 	"\vTailRequest\x12;\n" +
 	"\tsubscribe\x18\x01 \x03(\v2\x1d.tidemark.v1.TailSubscriptionR\tsubscribe\x12 \n" +
 	"\vunsubscribe\x18\x02 \x03(\x04R\vunsubscribe\x12\x16\n" +
@@ -3278,17 +3984,24 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x15DIRECTION_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11DIRECTION_FORWARD\x10\x01\x12\x16\n" +
 	"\x12DIRECTION_BACKWARD\x10\x02*v\n" +
+	"\fSyncPriority\x12\x1d\n" +
+	"\x19SYNC_PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14SYNC_PRIORITY_NORMAL\x10\x01\x12\x16\n" +
+	"\x12SYNC_PRIORITY_HIGH\x10\x02\x12\x15\n" +
+	"\x11SYNC_PRIORITY_LOW\x10\x03*v\n" +
 	"\fTailPriority\x12\x1d\n" +
 	"\x19TAIL_PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14TAIL_PRIORITY_NORMAL\x10\x01\x12\x16\n" +
 	"\x12TAIL_PRIORITY_HIGH\x10\x02\x12\x15\n" +
-	"\x11TAIL_PRIORITY_LOW\x10\x032\xed\x05\n" +
+	"\x11TAIL_PRIORITY_LOW\x10\x032\xed\x06\n" +
 	"\x0fTimelineService\x12A\n" +
 	"\x06Append\x12\x1a.tidemark.v1.AppendRequest\x1a\x1b.tidemark.v1.AppendResponse\x12P\n" +
 	"\vAppendBatch\x12\x1f.tidemark.v1.AppendBatchRequest\x1a .tidemark.v1.AppendBatchResponse\x12W\n" +
 	"\fAppendStream\x12 .tidemark.v1.AppendStreamRequest\x1a!.tidemark.v1.AppendStreamResponse(\x010\x01\x12;\n" +
 	"\x04Read\x12\x18.tidemark.v1.ReadRequest\x1a\x19.tidemark.v1.ReadResponse\x128\n" +
-	"\x03Get\x12\x17.tidemark.v1.GetRequest\x1a\x18.tidemark.v1.GetResponse\x12?\n" +
+	"\x03Get\x12\x17.tidemark.v1.GetRequest\x1a\x18.tidemark.v1.GetResponse\x12;\n" +
+	"\x04Sync\x12\x18.tidemark.v1.SyncRequest\x1a\x19.tidemark.v1.SyncResponse\x12A\n" +
+	"\x06Verify\x12\x1a.tidemark.v1.VerifyRequest\x1a\x1b.tidemark.v1.VerifyResponse\x12?\n" +
 	"\x04Tail\x12\x18.tidemark.v1.TailRequest\x1a\x19.tidemark.v1.TailResponse(\x010\x01\x128\n" +
 	"\x03Ack\x12\x17.tidemark.v1.AckRequest\x1a\x18.tidemark.v1.AckResponse\x12P\n" +
 	"\vListCursors\x12\x1f.tidemark.v1.ListCursorsRequest\x1a .tidemark.v1.ListCursorsResponse\x12P\n" +
@@ -3307,126 +4020,149 @@ func file_rpc_tidemarkv1_timeline_proto_rawDescGZIP() []byte {
 	return file_rpc_tidemarkv1_timeline_proto_rawDescData
 }
 
-var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(Direction)(0),                   // 0: tidemark.v1.Direction
-	(TailPriority)(0),                // 1: tidemark.v1.TailPriority
-	(*Message)(nil),                  // 2: tidemark.v1.Message
-	(*AppendRequest)(nil),            // 3: tidemark.v1.AppendRequest
-	(*AppendResponse)(nil),           // 4: tidemark.v1.AppendResponse
-	(*AppendBatchRequest)(nil),       // 5: tidemark.v1.AppendBatchRequest
-	(*AppendBatchResponse)(nil),      // 6: tidemark.v1.AppendBatchResponse
-	(*AppendBatchResult)(nil),        // 7: tidemark.v1.AppendBatchResult
-	(*Error)(nil),                    // 8: tidemark.v1.Error
-	(*AppendStreamRequest)(nil),      // 9: tidemark.v1.AppendStreamRequest
-	(*AppendStreamResponse)(nil),     // 10: tidemark.v1.AppendStreamResponse
-	(*Consistency)(nil),              // 11: tidemark.v1.Consistency
-	(*ReadRequest)(nil),              // 12: tidemark.v1.ReadRequest
-	(*ReadAck)(nil),                  // 13: tidemark.v1.ReadAck
-	(*ReadResponse)(nil),             // 14: tidemark.v1.ReadResponse
-	(*GetRequest)(nil),               // 15: tidemark.v1.GetRequest
-	(*GetResponse)(nil),              // 16: tidemark.v1.GetResponse
-	(*TailRequest)(nil),              // 17: tidemark.v1.TailRequest
-	(*TailSubscription)(nil),         // 18: tidemark.v1.TailSubscription
-	(*TailResponse)(nil),             // 19: tidemark.v1.TailResponse
-	(*TailEvent)(nil),                // 20: tidemark.v1.TailEvent
-	(*TailMessages)(nil),             // 21: tidemark.v1.TailMessages
-	(*TailNotice)(nil),               // 22: tidemark.v1.TailNotice
-	(*TailCaughtUp)(nil),             // 23: tidemark.v1.TailCaughtUp
-	(*TailTrimmed)(nil),              // 24: tidemark.v1.TailTrimmed
-	(*TailUnsubscribed)(nil),         // 25: tidemark.v1.TailUnsubscribed
-	(*AckRequest)(nil),               // 26: tidemark.v1.AckRequest
-	(*AckItem)(nil),                  // 27: tidemark.v1.AckItem
-	(*AckResponse)(nil),              // 28: tidemark.v1.AckResponse
-	(*Cursor)(nil),                   // 29: tidemark.v1.Cursor
-	(*ListCursorsRequest)(nil),       // 30: tidemark.v1.ListCursorsRequest
-	(*ListCursorsResponse)(nil),      // 31: tidemark.v1.ListCursorsResponse
-	(*Timeline)(nil),                 // 32: tidemark.v1.Timeline
-	(*GetTimelineRequest)(nil),       // 33: tidemark.v1.GetTimelineRequest
-	(*GetTimelineResponse)(nil),      // 34: tidemark.v1.GetTimelineResponse
-	(*ListTimelinesRequest)(nil),     // 35: tidemark.v1.ListTimelinesRequest
-	(*ListTimelinesResponse)(nil),    // 36: tidemark.v1.ListTimelinesResponse
-	nil,                              // 37: tidemark.v1.Message.AttributesEntry
-	nil,                              // 38: tidemark.v1.AppendRequest.AttributesEntry
-	nil,                              // 39: tidemark.v1.Error.MetadataEntry
-	(*Consistency_Linearizable)(nil), // 40: tidemark.v1.Consistency.Linearizable
-	(*Consistency_Session)(nil),      // 41: tidemark.v1.Consistency.Session
-	(*Consistency_Local)(nil),        // 42: tidemark.v1.Consistency.Local
-	(*timestamppb.Timestamp)(nil),    // 43: google.protobuf.Timestamp
+	(SyncPriority)(0),                // 1: tidemark.v1.SyncPriority
+	(TailPriority)(0),                // 2: tidemark.v1.TailPriority
+	(*Message)(nil),                  // 3: tidemark.v1.Message
+	(*AppendRequest)(nil),            // 4: tidemark.v1.AppendRequest
+	(*AppendResponse)(nil),           // 5: tidemark.v1.AppendResponse
+	(*AppendBatchRequest)(nil),       // 6: tidemark.v1.AppendBatchRequest
+	(*AppendBatchResponse)(nil),      // 7: tidemark.v1.AppendBatchResponse
+	(*AppendBatchResult)(nil),        // 8: tidemark.v1.AppendBatchResult
+	(*Error)(nil),                    // 9: tidemark.v1.Error
+	(*AppendStreamRequest)(nil),      // 10: tidemark.v1.AppendStreamRequest
+	(*AppendStreamResponse)(nil),     // 11: tidemark.v1.AppendStreamResponse
+	(*Consistency)(nil),              // 12: tidemark.v1.Consistency
+	(*ReadRequest)(nil),              // 13: tidemark.v1.ReadRequest
+	(*ReadAck)(nil),                  // 14: tidemark.v1.ReadAck
+	(*ReadResponse)(nil),             // 15: tidemark.v1.ReadResponse
+	(*GetRequest)(nil),               // 16: tidemark.v1.GetRequest
+	(*GetResponse)(nil),              // 17: tidemark.v1.GetResponse
+	(*SyncRequest)(nil),              // 18: tidemark.v1.SyncRequest
+	(*SyncPosition)(nil),             // 19: tidemark.v1.SyncPosition
+	(*SyncResponse)(nil),             // 20: tidemark.v1.SyncResponse
+	(*SyncTimeline)(nil),             // 21: tidemark.v1.SyncTimeline
+	(*VerifyRequest)(nil),            // 22: tidemark.v1.VerifyRequest
+	(*VerifyPoint)(nil),              // 23: tidemark.v1.VerifyPoint
+	(*VerifyResponse)(nil),           // 24: tidemark.v1.VerifyResponse
+	(*TailRequest)(nil),              // 25: tidemark.v1.TailRequest
+	(*TailSubscription)(nil),         // 26: tidemark.v1.TailSubscription
+	(*TailResponse)(nil),             // 27: tidemark.v1.TailResponse
+	(*TailEvent)(nil),                // 28: tidemark.v1.TailEvent
+	(*TailMessages)(nil),             // 29: tidemark.v1.TailMessages
+	(*TailNotice)(nil),               // 30: tidemark.v1.TailNotice
+	(*TailCaughtUp)(nil),             // 31: tidemark.v1.TailCaughtUp
+	(*TailTrimmed)(nil),              // 32: tidemark.v1.TailTrimmed
+	(*TailUnsubscribed)(nil),         // 33: tidemark.v1.TailUnsubscribed
+	(*AckRequest)(nil),               // 34: tidemark.v1.AckRequest
+	(*AckItem)(nil),                  // 35: tidemark.v1.AckItem
+	(*AckResponse)(nil),              // 36: tidemark.v1.AckResponse
+	(*Cursor)(nil),                   // 37: tidemark.v1.Cursor
+	(*ListCursorsRequest)(nil),       // 38: tidemark.v1.ListCursorsRequest
+	(*ListCursorsResponse)(nil),      // 39: tidemark.v1.ListCursorsResponse
+	(*Timeline)(nil),                 // 40: tidemark.v1.Timeline
+	(*GetTimelineRequest)(nil),       // 41: tidemark.v1.GetTimelineRequest
+	(*GetTimelineResponse)(nil),      // 42: tidemark.v1.GetTimelineResponse
+	(*ListTimelinesRequest)(nil),     // 43: tidemark.v1.ListTimelinesRequest
+	(*ListTimelinesResponse)(nil),    // 44: tidemark.v1.ListTimelinesResponse
+	nil,                              // 45: tidemark.v1.Message.AttributesEntry
+	nil,                              // 46: tidemark.v1.AppendRequest.AttributesEntry
+	nil,                              // 47: tidemark.v1.Error.MetadataEntry
+	(*Consistency_Linearizable)(nil), // 48: tidemark.v1.Consistency.Linearizable
+	(*Consistency_Session)(nil),      // 49: tidemark.v1.Consistency.Session
+	(*Consistency_Local)(nil),        // 50: tidemark.v1.Consistency.Local
+	(*timestamppb.Timestamp)(nil),    // 51: google.protobuf.Timestamp
 }
 var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
-	37, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
-	43, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
-	43, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
-	38, // 3: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
-	43, // 4: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
-	43, // 5: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
-	3,  // 6: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
-	7,  // 7: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
-	4,  // 8: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
-	8,  // 9: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
-	39, // 10: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
-	3,  // 11: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
-	4,  // 12: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
-	8,  // 13: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
-	40, // 14: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
-	41, // 15: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
-	42, // 16: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
-	43, // 17: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
+	45, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
+	51, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
+	51, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
+	46, // 3: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
+	51, // 4: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
+	51, // 5: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
+	4,  // 6: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
+	8,  // 7: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
+	5,  // 8: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
+	9,  // 9: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
+	47, // 10: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
+	4,  // 11: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
+	5,  // 12: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
+	9,  // 13: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
+	48, // 14: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
+	49, // 15: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
+	50, // 16: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
+	51, // 17: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
 	0,  // 18: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
-	11, // 19: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
-	13, // 20: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
-	2,  // 21: tidemark.v1.ReadResponse.messages:type_name -> tidemark.v1.Message
-	32, // 22: tidemark.v1.ReadResponse.timeline:type_name -> tidemark.v1.Timeline
-	11, // 23: tidemark.v1.GetRequest.consistency:type_name -> tidemark.v1.Consistency
-	2,  // 24: tidemark.v1.GetResponse.message:type_name -> tidemark.v1.Message
-	18, // 25: tidemark.v1.TailRequest.subscribe:type_name -> tidemark.v1.TailSubscription
-	1,  // 26: tidemark.v1.TailSubscription.priority:type_name -> tidemark.v1.TailPriority
-	20, // 27: tidemark.v1.TailResponse.events:type_name -> tidemark.v1.TailEvent
-	21, // 28: tidemark.v1.TailEvent.messages:type_name -> tidemark.v1.TailMessages
-	22, // 29: tidemark.v1.TailEvent.notice:type_name -> tidemark.v1.TailNotice
-	23, // 30: tidemark.v1.TailEvent.caught_up:type_name -> tidemark.v1.TailCaughtUp
-	24, // 31: tidemark.v1.TailEvent.trimmed:type_name -> tidemark.v1.TailTrimmed
-	8,  // 32: tidemark.v1.TailEvent.error:type_name -> tidemark.v1.Error
-	25, // 33: tidemark.v1.TailEvent.unsubscribed:type_name -> tidemark.v1.TailUnsubscribed
-	2,  // 34: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
-	27, // 35: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
-	29, // 36: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
-	43, // 37: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
-	11, // 38: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
-	29, // 39: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
-	43, // 40: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
-	43, // 41: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
-	11, // 42: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
-	32, // 43: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	11, // 44: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
-	32, // 45: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
-	3,  // 46: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
-	5,  // 47: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
-	9,  // 48: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
-	12, // 49: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
-	15, // 50: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
-	17, // 51: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
-	26, // 52: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
-	30, // 53: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
-	33, // 54: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
-	35, // 55: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
-	4,  // 56: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
-	6,  // 57: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
-	10, // 58: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
-	14, // 59: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
-	16, // 60: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
-	19, // 61: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
-	28, // 62: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
-	31, // 63: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
-	34, // 64: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
-	36, // 65: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
-	56, // [56:66] is the sub-list for method output_type
-	46, // [46:56] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	12, // 19: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
+	14, // 20: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
+	3,  // 21: tidemark.v1.ReadResponse.messages:type_name -> tidemark.v1.Message
+	40, // 22: tidemark.v1.ReadResponse.timeline:type_name -> tidemark.v1.Timeline
+	12, // 23: tidemark.v1.GetRequest.consistency:type_name -> tidemark.v1.Consistency
+	3,  // 24: tidemark.v1.GetResponse.message:type_name -> tidemark.v1.Message
+	19, // 25: tidemark.v1.SyncRequest.have:type_name -> tidemark.v1.SyncPosition
+	35, // 26: tidemark.v1.SyncRequest.acks:type_name -> tidemark.v1.AckItem
+	12, // 27: tidemark.v1.SyncRequest.consistency:type_name -> tidemark.v1.Consistency
+	1,  // 28: tidemark.v1.SyncPosition.priority:type_name -> tidemark.v1.SyncPriority
+	21, // 29: tidemark.v1.SyncResponse.timelines:type_name -> tidemark.v1.SyncTimeline
+	40, // 30: tidemark.v1.SyncTimeline.timeline:type_name -> tidemark.v1.Timeline
+	3,  // 31: tidemark.v1.SyncTimeline.messages:type_name -> tidemark.v1.Message
+	37, // 32: tidemark.v1.SyncTimeline.cursor:type_name -> tidemark.v1.Cursor
+	23, // 33: tidemark.v1.VerifyRequest.points:type_name -> tidemark.v1.VerifyPoint
+	12, // 34: tidemark.v1.VerifyRequest.consistency:type_name -> tidemark.v1.Consistency
+	40, // 35: tidemark.v1.VerifyResponse.timeline:type_name -> tidemark.v1.Timeline
+	26, // 36: tidemark.v1.TailRequest.subscribe:type_name -> tidemark.v1.TailSubscription
+	2,  // 37: tidemark.v1.TailSubscription.priority:type_name -> tidemark.v1.TailPriority
+	28, // 38: tidemark.v1.TailResponse.events:type_name -> tidemark.v1.TailEvent
+	29, // 39: tidemark.v1.TailEvent.messages:type_name -> tidemark.v1.TailMessages
+	30, // 40: tidemark.v1.TailEvent.notice:type_name -> tidemark.v1.TailNotice
+	31, // 41: tidemark.v1.TailEvent.caught_up:type_name -> tidemark.v1.TailCaughtUp
+	32, // 42: tidemark.v1.TailEvent.trimmed:type_name -> tidemark.v1.TailTrimmed
+	9,  // 43: tidemark.v1.TailEvent.error:type_name -> tidemark.v1.Error
+	33, // 44: tidemark.v1.TailEvent.unsubscribed:type_name -> tidemark.v1.TailUnsubscribed
+	3,  // 45: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
+	35, // 46: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
+	37, // 47: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
+	51, // 48: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
+	12, // 49: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
+	37, // 50: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
+	51, // 51: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
+	51, // 52: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
+	12, // 53: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
+	40, // 54: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	12, // 55: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
+	40, // 56: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
+	4,  // 57: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
+	6,  // 58: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
+	10, // 59: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
+	13, // 60: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
+	16, // 61: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
+	18, // 62: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
+	22, // 63: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
+	25, // 64: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
+	34, // 65: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
+	38, // 66: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
+	41, // 67: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
+	43, // 68: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
+	5,  // 69: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
+	7,  // 70: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
+	11, // 71: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
+	15, // 72: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
+	17, // 73: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
+	20, // 74: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
+	24, // 75: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
+	27, // 76: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
+	36, // 77: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
+	39, // 78: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
+	42, // 79: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
+	44, // 80: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
+	69, // [69:81] is the sub-list for method output_type
+	57, // [57:69] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_rpc_tidemarkv1_timeline_proto_init() }
@@ -3459,10 +4195,14 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*GetRequest_MessageId)(nil),
 	}
 	file_rpc_tidemarkv1_timeline_proto_msgTypes[16].OneofWrappers = []any{
+		(*SyncPosition_AfterSeqId)(nil),
+		(*SyncPosition_FromCursor)(nil),
+	}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[23].OneofWrappers = []any{
 		(*TailSubscription_AfterSeqId)(nil),
 		(*TailSubscription_Newest)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[18].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[25].OneofWrappers = []any{
 		(*TailEvent_Messages)(nil),
 		(*TailEvent_Notice)(nil),
 		(*TailEvent_CaughtUp)(nil),
@@ -3470,19 +4210,19 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*TailEvent_Error)(nil),
 		(*TailEvent_Unsubscribed)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[25].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[28].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[32].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[35].OneofWrappers = []any{
 		(*ListCursorsRequest_Timeline)(nil),
 		(*ListCursorsRequest_Reader)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[40].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[47].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_tidemarkv1_timeline_proto_rawDesc), len(file_rpc_tidemarkv1_timeline_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   41,
+			NumEnums:      3,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

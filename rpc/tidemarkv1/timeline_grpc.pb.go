@@ -24,6 +24,8 @@ const (
 	TimelineService_AppendStream_FullMethodName  = "/tidemark.v1.TimelineService/AppendStream"
 	TimelineService_Read_FullMethodName          = "/tidemark.v1.TimelineService/Read"
 	TimelineService_Get_FullMethodName           = "/tidemark.v1.TimelineService/Get"
+	TimelineService_Sync_FullMethodName          = "/tidemark.v1.TimelineService/Sync"
+	TimelineService_Verify_FullMethodName        = "/tidemark.v1.TimelineService/Verify"
 	TimelineService_Tail_FullMethodName          = "/tidemark.v1.TimelineService/Tail"
 	TimelineService_Ack_FullMethodName           = "/tidemark.v1.TimelineService/Ack"
 	TimelineService_ListCursors_FullMethodName   = "/tidemark.v1.TimelineService/ListCursors"
@@ -54,6 +56,11 @@ type TimelineServiceClient interface {
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadResponse, error)
 	// Get returns one message.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
+	// Sync returns what is new in many timelines, under one budget: what a device asks for
+	// when it comes back. It may carry the acknowledgement of what the last Sync returned.
+	Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (*SyncResponse, error)
+	// Verify compares the digests that a client has with those of a timeline.
+	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*VerifyResponse, error)
 	// Tail delivers every message after a start, once and in order, to any number of
 	// subscriptions on one stream. Any node serves it from its own state, as far as it has
 	// applied; to go on after a failure, subscribe on any node behind the last message
@@ -124,6 +131,26 @@ func (c *timelineServiceClient) Get(ctx context.Context, in *GetRequest, opts ..
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetResponse)
 	err := c.cc.Invoke(ctx, TimelineService_Get_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *timelineServiceClient) Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (*SyncResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SyncResponse)
+	err := c.cc.Invoke(ctx, TimelineService_Sync_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *timelineServiceClient) Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*VerifyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyResponse)
+	err := c.cc.Invoke(ctx, TimelineService_Verify_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +233,11 @@ type TimelineServiceServer interface {
 	Read(context.Context, *ReadRequest) (*ReadResponse, error)
 	// Get returns one message.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
+	// Sync returns what is new in many timelines, under one budget: what a device asks for
+	// when it comes back. It may carry the acknowledgement of what the last Sync returned.
+	Sync(context.Context, *SyncRequest) (*SyncResponse, error)
+	// Verify compares the digests that a client has with those of a timeline.
+	Verify(context.Context, *VerifyRequest) (*VerifyResponse, error)
 	// Tail delivers every message after a start, once and in order, to any number of
 	// subscriptions on one stream. Any node serves it from its own state, as far as it has
 	// applied; to go on after a failure, subscribe on any node behind the last message
@@ -243,6 +275,12 @@ func (UnimplementedTimelineServiceServer) Read(context.Context, *ReadRequest) (*
 }
 func (UnimplementedTimelineServiceServer) Get(context.Context, *GetRequest) (*GetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedTimelineServiceServer) Sync(context.Context, *SyncRequest) (*SyncResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Sync not implemented")
+}
+func (UnimplementedTimelineServiceServer) Verify(context.Context, *VerifyRequest) (*VerifyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Verify not implemented")
 }
 func (UnimplementedTimelineServiceServer) Tail(grpc.BidiStreamingServer[TailRequest, TailResponse]) error {
 	return status.Error(codes.Unimplemented, "method Tail not implemented")
@@ -359,6 +397,42 @@ func _TimelineService_Get_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TimelineService_Sync_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SyncRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).Sync(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_Sync_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).Sync(ctx, req.(*SyncRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TimelineService_Verify_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).Verify(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_Verify_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).Verify(ctx, req.(*VerifyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TimelineService_Tail_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(TimelineServiceServer).Tail(&grpc.GenericServerStream[TailRequest, TailResponse]{ServerStream: stream})
 }
@@ -460,6 +534,14 @@ var TimelineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Get",
 			Handler:    _TimelineService_Get_Handler,
+		},
+		{
+			MethodName: "Sync",
+			Handler:    _TimelineService_Sync_Handler,
+		},
+		{
+			MethodName: "Verify",
+			Handler:    _TimelineService_Verify_Handler,
 		},
 		{
 			MethodName: "Ack",

@@ -34,6 +34,16 @@ func (s failStopStore) Read(r tidemark.Range) (tidemark.Page, error) {
 	return page, s.check(err)
 }
 
+func (s failStopStore) Pull(p tidemark.Pull) (tidemark.PullPage, error) {
+	page, err := s.store.Pull(p)
+	return page, s.check(err)
+}
+
+func (s failStopStore) Digests(timeline tidemark.TimelineID, seqs []tidemark.SeqID) ([]tidemark.Digest, tidemark.Head, uint64, error) {
+	digests, head, applied, err := s.store.Digests(timeline, seqs)
+	return digests, head, applied, s.check(err)
+}
+
 func (s failStopStore) Get(timeline tidemark.TimelineID, seq tidemark.SeqID) (tidemark.Message, uint64, error) {
 	message, applied, err := s.store.Get(timeline, seq)
 	return message, applied, s.check(err)

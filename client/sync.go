@@ -1,0 +1,253 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"tidemark"
+	pb "tidemark/rpc/tidemarkv1"
+)
+
+// SyncPriority says which timelines a Sync serves first.
+type SyncPriority int32
+
+const (
+	// SyncNormal is the default.
+	SyncNormal = SyncPriority(pb.SyncPriority_SYNC_PRIORITY_UNSPECIFIED)
+	// SyncHigh is served before all others, and SyncLow after them.
+	SyncHigh = SyncPriority(pb.SyncPriority_SYNC_PRIORITY_HIGH)
+	SyncLow  = SyncPriority(pb.SyncPriority_SYNC_PRIORITY_LOW)
+)
+
+// Have says how far a device has come in one timeline.
+type Have struct {
+	Timeline tidemark.TimelineID
+	// After is the last SeqID that the device has; 0 for none.
+	After tidemark.SeqID
+	// FromCursor takes what SyncRequest.Reader has acknowledged as delivered in place of After.
+	FromCursor bool
+	Priority   SyncPriority
+}
+
+// SyncRequest asks for what is new in many timelines.
+type SyncRequest struct {
+	// Reader is who syncs: a user, or user#device. It may be empty if Have says it all.
+	Reader tidemark.ReaderID
+	// Have holds up to 10,000 positions, each of another timeline. If it is empty, the
+	// timelines in which Reader has a cursor are asked for, from the cursors on.
+	Have []Have
+	// Acks is what Reader got, or read, of the last Sync: up to 10,000.
+	Acks []AckItem
+	// MaxBytes bounds the answer, at most 4 MiB; 0 is 2 MiB. Limit bounds the messages of
+	// each timeline, at most 1,000; 0 is 100.
+	MaxBytes, Limit int
+	// PageToken is Synced.NextPageToken of the page before.
+	PageToken string
+}
+
+// Synced is the answer to a Sync.
+type Synced struct {
+	// Timelines are those with news, higher priorities first.
+	Timelines []SyncedTimeline
+	// More says that not all news is in Timelines; if it is false, what is not there is up to date.
+	More bool
+	// NextPageToken asks for the timelines of the reader that are not in this page.
+	NextPageToken string
+	// Position is where a read with SessionAt sees at least as much.
+	Position     tidemark.Position
+	AppliedIndex uint64
+	// Staleness is how long ago the answering node last heard from a leader; 0 for
+	// linearizable reads.
+	Staleness time.Duration
+	// Endpoint is the node that answered.
+	Endpoint string
+}
+
+// SyncedTimeline is what is new in one timeline.
+type SyncedTimeline struct {
+	Timeline Timeline
+	// After is the position that was asked from.
+	After tidemark.SeqID
+	// Messages are contiguous, and follow After unless Trimmed says otherwise. There may
+	// be none if other timelines took all bytes.
+	Messages []Message
+	// PreviousDigest is the digest before the first of Messages.
+	PreviousDigest tidemark.Digest
+	// More says that there is more after Messages.
+	More bool
+	// Trimmed, if it is not 0, is where Messages start because what lies between After
+	// and it is gone.
+	Trimmed tidemark.SeqID
+	// Cursor is that of the reader, if there is one.
+	Cursor Cursor
+}
+
+// Sync returns what is new in many timelines, in one call and under one budget. At most
+// one level can be given. It can be repeated at will: its acknowledgements only move
+// cursors forward.
+func (c *Client) Sync(ctx context.Context, request SyncRequest, level ...Consistency) (*Synced, error) {
+	for _, n := range []struct {
+		field string
+		value int
+	}{{"limit", request.Limit}, {"max_bytes", request.MaxBytes}} {
+		if n.value < 0 || n.value > 1<<31-1 {
+			return nil, tidemark.Invalid(n.field, "must not be negative or larger than a 32-bit number; it is %d", n.value)
+		}
+	}
+	sent := request.request()
+	sent.Consistency = c.levelOf(level)
+	kind := call{name: "Sync", write: len(request.Acks) > 0, repeatable: true}
+	return do(ctx, c, kind, func(ctx context.Context, node *endpoint) (*Synced, error) {
+		reply, err := node.timelines.Sync(ctx, sent)
+		if err != nil {
+			return nil, err
+		}
+		position, err := c.observeToken(reply.GetPosition())
+		if err != nil {
+			return nil, err
+		}
+		synced := &Synced{
+			Timelines:     make([]SyncedTimeline, len(reply.GetTimelines())),
+			More:          reply.GetHasMore(),
+			NextPageToken: reply.GetNextPageToken(),
+			Position:      position,
+			AppliedIndex:  reply.GetAppliedIndex(),
+			Staleness:     time.Duration(reply.GetStalenessMillis()) * time.Millisecond,
+			Endpoint:      node.address,
+		}
+		for i, timeline := range reply.GetTimelines() {
+			synced.Timelines[i] = syncedTimelineOf(timeline)
+		}
+		return synced, nil
+	})
+}
+
+func (r *SyncRequest) request() *pb.SyncRequest {
+	request := &pb.SyncRequest{
+		Reader: string(r.Reader), Acks: ackItems(r.Acks), MaxBytes: uint32(r.MaxBytes), Limit: uint32(r.Limit), PageToken: r.PageToken,
+		Have: make([]*pb.SyncPosition, len(r.Have)),
+	}
+	for i := range r.Have {
+		have := &r.Have[i]
+		position := &pb.SyncPosition{
+			Timeline: string(have.Timeline), Priority: pb.SyncPriority(have.Priority),
+			Start: &pb.SyncPosition_AfterSeqId{AfterSeqId: uint64(have.After)},
+		}
+		if have.FromCursor {
+			position.Start = &pb.SyncPosition_FromCursor{FromCursor: true}
+		}
+		request.Have[i] = position
+	}
+	return request
+}
+
+func syncedTimelineOf(t *pb.SyncTimeline) SyncedTimeline {
+	synced := SyncedTimeline{
+		Timeline:       timelineOf(t.GetTimeline()),
+		After:          tidemark.SeqID(t.GetAfterSeqId()),
+		Messages:       make([]Message, len(t.GetMessages())),
+		PreviousDigest: digestOf(t.GetPreviousDigest()),
+		More:           t.GetHasMore(),
+		Trimmed:        tidemark.SeqID(t.GetTrimmedToSeqId()),
+	}
+	if cursor := t.GetCursor(); cursor != nil {
+		synced.Cursor = cursorOf(cursor)
+	}
+	for i, message := range t.GetMessages() {
+		synced.Messages[i] = messageOf(message)
+	}
+	return synced
+}
+
+// SyncAll is Sync until nothing is left: it yields what is new, one timeline at a time
+// and a timeline as often as it takes, in as many calls as it takes. What is appended
+// meanwhile may be among it. The positions of Have are followed as messages come, so
+// nothing is yielded twice; it acknowledges nothing but request.Acks. Without Have it
+// goes through all timelines in which the reader has a cursor. The level holds for the
+// first call; the others show at least as much. An error ends the sequence.
+func (c *Client) SyncAll(ctx context.Context, request SyncRequest, level ...Consistency) iter.Seq2[SyncedTimeline, error] {
+	return func(yield func(SyncedTimeline, error) bool) {
+		all := syncAll{c: c, request: request, level: level}
+		if err := all.run(ctx, yield); err != nil {
+			yield(SyncedTimeline{}, err)
+		}
+	}
+}
+
+type syncAll struct {
+	c       *Client
+	request SyncRequest
+	level   []Consistency
+}
+
+func (a *syncAll) run(ctx context.Context, yield func(SyncedTimeline, error) bool) error {
+	have := slices.Clone(a.request.Have)
+	if len(have) == 0 {
+		var err error
+		if have, err = a.ofReader(ctx); err != nil {
+			return err
+		}
+	}
+	for len(have) > 0 {
+		part := have[:min(len(have), tidemark.MaxSyncPositions)]
+		a.request.Have = part
+		synced, err := a.c.Sync(ctx, a.request, a.level...)
+		if err != nil {
+			return err
+		}
+		a.request.Acks, a.level = nil, []Consistency{SessionAt(synced.Position)}
+		got := advance(part, synced.Timelines)
+		for i := range synced.Timelines {
+			if len(synced.Timelines[i].Messages) > 0 && !yield(synced.Timelines[i], nil) {
+				return nil
+			}
+		}
+		if synced.More && got == 0 {
+			return fmt.Errorf("Sync: %s says that there is more, and sends none", synced.Endpoint)
+		}
+		if !synced.More {
+			have = have[len(part):]
+		}
+	}
+	return nil
+}
+
+// ofReader applies the acknowledgements and returns all positions of the reader.
+func (a *syncAll) ofReader(ctx context.Context) (have []Have, err error) {
+	for part := range slices.Chunk(a.request.Acks, tidemark.MaxAckItems) {
+		if _, err := a.c.Ack(ctx, a.request.Reader, part...); err != nil {
+			return nil, err
+		}
+	}
+	a.request.Acks = nil
+	options := make([]ListOption, len(a.level))
+	for i, level := range a.level {
+		options[i] = level
+	}
+	for cursor, err := range a.c.ReaderCursors(ctx, a.request.Reader, options...) {
+		if err != nil {
+			return nil, err
+		}
+		have = append(have, Have{Timeline: cursor.Timeline, After: cursor.Delivered})
+	}
+	return have, nil
+}
+
+// advance moves the positions behind what came, and counts its messages.
+func advance(have []Have, timelines []SyncedTimeline) (messages int) {
+	places := make(map[tidemark.TimelineID]*Have, len(have))
+	for i := range have {
+		places[have[i].Timeline] = &have[i]
+	}
+	for i := range timelines {
+		n := len(timelines[i].Messages)
+		messages += n
+		if place := places[timelines[i].Timeline.ID]; place != nil && n > 0 {
+			place.After, place.FromCursor = timelines[i].Messages[n-1].SeqID, false
+		}
+	}
+	return messages
+}

@@ -1,0 +1,242 @@
+package pebblestore_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"tidemark"
+	"tidemark/pebblestore"
+	"tidemark/pebblestore/storetest"
+)
+
+// cost is what a page counts against its budget, and messages how many it holds.
+func cost(page *tidemark.PullPage) (bytes, messages int) {
+	for i := range page.Timelines {
+		t := &page.Timelines[i]
+		bytes += tidemark.PullCost(t.Head.Timeline, 0)
+		for j := range t.Messages {
+			bytes += tidemark.PullCost(t.Head.Timeline, t.Messages[j].Size())
+		}
+		messages += len(t.Messages)
+	}
+	return bytes, messages
+}
+
+// samePull pulls until nothing is left, and compares what came with all that the model
+// holds after the positions that it began with.
+func (m *model) samePull(t *testing.T, s *pebblestore.Store, p tidemark.Pull) {
+	t.Helper()
+	want := map[tidemark.TimelineID][]tidemark.Message{}
+	places := map[tidemark.TimelineID]*tidemark.PullPosition{}
+	for i := range p.Positions {
+		at := &p.Positions[i]
+		places[at.Timeline] = at
+		line := m.timelines[at.Timeline]
+		if line == nil {
+			continue
+		}
+		after := at.After
+		if at.FromCursor {
+			after = line.cursors[p.Reader].Delivered
+		}
+		if after < line.head.Last {
+			want[at.Timeline] = line.messages[after:]
+		}
+	}
+	got := map[tidemark.TimelineID][]tidemark.Message{}
+	for more := true; more; {
+		page, err := s.Pull(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes, messages := cost(&page)
+		if page.Applied != m.applied.Index || bytes > p.MaxBytes && messages > 1 || page.More && messages == 0 {
+			t.Fatalf("page of %d messages and %d bytes, of %d, at index %d, more=%t", messages, bytes, p.MaxBytes, page.Applied, page.More)
+		}
+		anyMore := false
+		for i := range page.Timelines {
+			pulled := &page.Timelines[i]
+			id := pulled.Head.Timeline
+			m.checkPulled(t, &p, pulled)
+			got[id] = append(got[id], pulled.Messages...)
+			if n := len(pulled.Messages); n > 0 {
+				*places[id] = tidemark.PullPosition{Timeline: id, After: pulled.Messages[n-1].SeqID, Class: places[id].Class}
+			}
+			anyMore = anyMore || pulled.More
+		}
+		if anyMore && !page.More {
+			t.Fatal("a timeline has more, and the page says that nothing is left")
+		}
+		more = page.More
+		p.Turn++
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("pulled %v\nwant %v", got, want)
+	}
+}
+
+// checkPulled compares all but the messages with the model.
+func (m *model) checkPulled(t *testing.T, p *tidemark.Pull, pulled *tidemark.Pulled) {
+	t.Helper()
+	line := m.timelines[pulled.Head.Timeline]
+	if line == nil || pulled.Head != line.head || pulled.After >= line.head.Last || len(pulled.Messages) > p.MaxMessages {
+		t.Fatalf("pulled %+v, which is no news of %+v", pulled, line)
+	}
+	last := pulled.After
+	if n := len(pulled.Messages); n > 0 {
+		last = pulled.Messages[n-1].SeqID
+		previous := tidemark.InitialDigest(pulled.Head.Timeline)
+		if pulled.After > 0 {
+			previous = line.messages[pulled.After-1].Digest
+		}
+		if pulled.Messages[0].SeqID != pulled.After+1 || pulled.PreviousDigest != previous {
+			t.Fatalf("messages after %d begin at %d, digest %s", pulled.After, pulled.Messages[0].SeqID, pulled.PreviousDigest)
+		}
+	}
+	if pulled.More != (last < line.head.Last) {
+		t.Fatalf("more=%t after %d of %d", pulled.More, last, line.head.Last)
+	}
+	want, found := line.cursors[p.Reader]
+	if p.Reader != "" && !found {
+		want = tidemark.Cursor{Timeline: pulled.Head.Timeline, Reader: p.Reader, UpdatedTime: tidemark.NoTime}
+	}
+	if pulled.Cursor != want {
+		t.Fatalf("cursor is %+v, want %+v", pulled.Cursor, want)
+	}
+}
+
+func (c chance) pull() tidemark.Pull {
+	p := tidemark.Pull{MaxBytes: 1 + c.IntN(3000), MaxMessages: 1 + c.IntN(8), Turn: c.Uint64()}
+	if c.IntN(2) == 0 {
+		p.Reader = c.reader()
+	}
+	for i := range 7 { // one of them is never there
+		if c.IntN(4) > 0 {
+			p.Positions = append(p.Positions, tidemark.PullPosition{
+				Timeline: tidemark.TimelineID(fmt.Sprintf("conv/%d", i)), After: tidemark.SeqID(c.IntN(30)),
+				FromCursor: p.Reader != "" && c.IntN(3) == 0, Class: uint8(c.IntN(3)),
+			})
+		}
+	}
+	return p
+}
+
+func TestPullIsComplete(t *testing.T) {
+	for seed := range uint64(5) {
+		c := chance{rand.New(rand.NewPCG(seed, 7))}
+		s, m := storetest.Open(t, nil), newModel()
+		for range 60 {
+			m = c.batch(t, s, m)
+			m.samePull(t, s, c.pull())
+		}
+	}
+}
+
+// A timeline with much news leaves room for those with little, and what these do not
+// need is its own.
+func TestPullIsFair(t *testing.T) {
+	s := storetest.Open(t, nil)
+	var drafts []tidemark.Draft
+	for i := range 500 {
+		drafts = append(drafts, draft("busy", fmt.Sprint("m", i), strings.Repeat("x", 100)))
+	}
+	p := tidemark.Pull{MaxBytes: 40_000, MaxMessages: 1000, Positions: []tidemark.PullPosition{{Timeline: "busy"}}}
+	for i := range 9 {
+		id := tidemark.TimelineID(fmt.Sprint("calm/", i))
+		p.Positions = append(p.Positions, tidemark.PullPosition{Timeline: id})
+		for j := range 5 {
+			drafts = append(drafts, draft(id, fmt.Sprint("m", j), strings.Repeat("x", 100)))
+		}
+	}
+	commit(t, s, 1, drafts...)
+	for p.Turn = range 10 {
+		page, err := s.Pull(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes, _ := cost(&page)
+		if len(page.Timelines) != 10 || bytes < p.MaxBytes*9/10 {
+			t.Errorf("turn %d: %d timelines in %d bytes, of %d", p.Turn, len(page.Timelines), bytes, p.MaxBytes)
+		}
+		for i := range page.Timelines {
+			if got := &page.Timelines[i]; got.More != (got.Head.Timeline == "busy") {
+				t.Errorf("turn %d: %s got %d messages, more=%t", p.Turn, got.Head.Timeline, len(got.Messages), got.More)
+			}
+		}
+	}
+}
+
+// Of what does not fit into one page, everything is the first at some turn; and a lower
+// class gets nothing while a higher one waits.
+func TestPullTurnsAndClasses(t *testing.T) {
+	s := storetest.Open(t, nil)
+	p := tidemark.Pull{MaxBytes: 3000, MaxMessages: 10}
+	for i := range 12 {
+		id := tidemark.TimelineID(fmt.Sprint("conv/", i))
+		p.Positions = append(p.Positions, tidemark.PullPosition{Timeline: id, Class: uint8(i % 2)})
+		commit(t, s, uint64(i+1), draft(id, "m", strings.Repeat("x", 900)))
+	}
+	first := map[tidemark.TimelineID]int{}
+	for p.Turn = range 6 {
+		page, err := s.Pull(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first[page.Timelines[0].Head.Timeline]++
+		for i := range page.Timelines {
+			if page.Timelines[i].Class != 0 || !page.More {
+				t.Errorf("turn %d: %s of class %d was served", p.Turn, page.Timelines[i].Head.Timeline, page.Timelines[i].Class)
+			}
+		}
+	}
+	if len(first) != 6 {
+		t.Errorf("in six turns these came first: %v", first)
+	}
+}
+
+// As many positions as a call may have are looked at in a fraction of a second.
+func TestPullOfTenThousand(t *testing.T) {
+	s := storetest.Open(t, nil)
+	p := tidemark.Pull{Reader: "alice", MaxBytes: tidemark.MaxPageBytes, MaxMessages: 100}
+	var drafts []tidemark.Draft
+	for i := range tidemark.MaxSyncPositions {
+		id := tidemark.TimelineID(fmt.Sprint("conv/", i))
+		p.Positions = append(p.Positions, tidemark.PullPosition{Timeline: id, After: tidemark.SeqID(min(i%3, 1))})
+		drafts = append(drafts, draft(id, "m", "hello"))
+	}
+	commit(t, s, 1, drafts...)
+	begin := time.Now()
+	page, err := s.Pull(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(begin)
+	if want := (tidemark.MaxSyncPositions + 2) / 3; len(page.Timelines) != want || page.More {
+		t.Errorf("%d timelines, more=%t; want %d", len(page.Timelines), page.More, want)
+	}
+	t.Logf("%d positions in %v", len(p.Positions), took)
+	if took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestDigestsOfSome(t *testing.T) {
+	s := storetest.Open(t, nil)
+	commit(t, s, 3, draft("a", "m1", "x"), draft("a", "m2", "y"), draft("a", "m3", "z"))
+	page, err := s.Read(tidemark.Range{Timeline: "a", Limit: 10, MaxBytes: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, head, applied, err := s.Digests("a", []tidemark.SeqID{1, 3, 4, 9})
+	want := []tidemark.Digest{page.Messages[0].Digest, page.Messages[2].Digest}
+	if err != nil || !reflect.DeepEqual(got, want) || head != page.Head || applied != 3 {
+		t.Errorf("got %v, %+v at %d, %v; want %v", got, head, applied, err, want)
+	}
+	if _, _, _, err := s.Digests("none", []tidemark.SeqID{1}); err == nil {
+		t.Error("a timeline that is not there has digests")
+	}
+}

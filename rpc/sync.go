@@ -1,0 +1,120 @@
+package rpc
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"tidemark"
+	"tidemark/rpc/tidemarkv1"
+)
+
+// Sync implements tidemarkv1.TimelineServiceServer. As with Read, the acknowledgement
+// comes first, and its failure is that of the call.
+func (s *Server) Sync(ctx context.Context, req *tidemarkv1.SyncRequest) (*tidemarkv1.SyncResponse, error) {
+	query, err := parseSync(req)
+	if err != nil {
+		return nil, err
+	}
+	acknowledged := false
+	for part := range slices.Chunk(query.acks, tidemark.MaxAckItems) {
+		reply, err := s.ack(ctx, query.Reader, part)
+		if err != nil {
+			return nil, partly(acknowledged, err)
+		}
+		acknowledged = true
+		if err := query.level.sees(reply.GetPosition()); err != nil {
+			return nil, partly(acknowledged, err)
+		}
+	}
+	reply, err := s.pull(ctx, &query)
+	if err != nil {
+		return nil, partly(acknowledged, err)
+	}
+	return reply, nil
+}
+
+// partly is the error of a call of which an acknowledgement may have been applied
+// before: then it must not say that nothing was changed. To repeat it is harmless.
+func partly(acknowledged bool, err error) error {
+	if !acknowledged {
+		return err
+	}
+	return fmt.Errorf("%w: an acknowledgement was applied before this failed: %w", tidemark.ErrOutcomeUnknown, err)
+}
+
+// sees makes a session read show at least what is at the position.
+func (l *level) sees(token []byte) error {
+	position, err := tidemark.ParsePosition("position", token)
+	l.position = max(l.position, position)
+	return err
+}
+
+// pull reads what is new.
+func (s *Server) pull(ctx context.Context, query *syncQuery) (*tidemarkv1.SyncResponse, error) {
+	age, err := s.await(ctx, query.level)
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.admission.waitPage(ctx, int64(query.MaxBytes))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	reply := &tidemarkv1.SyncResponse{StalenessMillis: age.millis()}
+	if query.ofReader {
+		if reply.NextPageToken, err = s.takePositions(query); err != nil {
+			return nil, err
+		}
+	}
+	query.Turn = rand.Uint64()
+	page, err := s.Store.Pull(query.Pull)
+	if err != nil {
+		return nil, err
+	}
+	reply.Timelines = make([]*tidemarkv1.SyncTimeline, len(page.Timelines))
+	for i := range page.Timelines {
+		reply.Timelines[i] = toSyncTimeline(&page.Timelines[i], query.Reader != "")
+	}
+	reply.HasMore = page.More
+	reply.Position, reply.AppliedIndex = query.level.seen(page.Applied), page.Applied
+	return reply, nil
+}
+
+// takePositions fills in the timelines in which the reader has a cursor, and returns
+// the token of those that are left.
+func (s *Server) takePositions(query *syncQuery) (next string, err error) {
+	page, err := s.Store.CursorsByReader(query.Reader, query.afterNumber, tidemark.MaxSyncPositions)
+	if err != nil {
+		return "", err
+	}
+	query.Positions = make([]tidemark.PullPosition, len(page.Cursors))
+	for i := range page.Cursors {
+		query.Positions[i] = tidemark.PullPosition{Timeline: page.Cursors[i].Timeline, FromCursor: true}
+	}
+	if n := len(page.Heads); page.More && n > 0 {
+		next = pageToken(query.name(), binary.BigEndian.AppendUint64(nil, page.Heads[n-1].Number))
+	}
+	return next, nil
+}
+
+func toSyncTimeline(t *tidemark.Pulled, withCursor bool) *tidemarkv1.SyncTimeline {
+	converted := &tidemarkv1.SyncTimeline{
+		Timeline:   toTimeline(&t.Head),
+		AfterSeqId: uint64(t.After),
+		Messages:   toMessages(t.Messages),
+		HasMore:    t.More,
+	}
+	if len(t.Messages) > 0 {
+		converted.PreviousDigest = t.PreviousDigest[:]
+	}
+	if t.After+1 < t.Head.First {
+		converted.TrimmedToSeqId = uint64(t.Head.First)
+	}
+	if withCursor {
+		converted.Cursor = toCursors([]tidemark.Cursor{t.Cursor}, []tidemark.Head{t.Head})[0]
+	}
+	return converted
+}
