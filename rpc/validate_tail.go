@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"tidemark"
+	"tidemark/internal/planted"
 	"tidemark/rpc/tidemarkv1"
 )
 
@@ -41,6 +42,9 @@ func parseTailSubscription(item *tidemarkv1.TailSubscription) (*subscription, ti
 			return nil, "", tidemark.Invalid("after_seq_id", "must be at most %d", uint64(math.MaxUint64-1))
 		}
 		s.position = tidemark.SeqID(start.AfterSeqId)
+		if planted.Is(planted.TailSkip) && s.position > 0 {
+			s.position++
+		}
 	case *tidemarkv1.TailSubscription_Newest:
 		if !start.Newest {
 			return nil, "", tidemark.Invalid("newest", "must be true if it is given; choose another start instead")

@@ -32,11 +32,15 @@ const (
 	AppliedOutsideBatch Bug = "applied-outside-batch"
 	// RestoreWithoutRename copies a received snapshot over the state (pebblestore).
 	RestoreWithoutRename Bug = "restore-without-rename"
+	// TailSkip leaves a message out when a tail goes on behind another one (rpc).
+	TailSkip Bug = "tail-skip"
 )
 
 // All are the bugs, in a fixed order.
 func All() []Bug {
-	return []Bug{EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, TimeRegress, AppliedOutsideBatch, RestoreWithoutRename}
+	return []Bug{
+		EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, TimeRegress, AppliedOutsideBatch, RestoreWithoutRename, TailSkip,
+	}
 }
 
 // Tag is the build tag that bugs need, and Variable the environment variable that

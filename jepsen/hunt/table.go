@@ -51,6 +51,7 @@ func Searches() []Search {
 		{Bug: planted.TimeRegress, Mix: []string{"clock"}, Checkers: []string{"digest-chain"}, Duration: 12 * time.Second, Adjust: hasty},
 		{Bug: planted.AppliedOutsideBatch, Mix: []string{"power"}, Checkers: lost, Duration: 12 * time.Second, Adjust: hasty},
 		{Bug: planted.RestoreWithoutRename, Mix: []string{"install"}, Checkers: append([]string{"session-violation", "stale-read", "gap", "page-contiguity"}, lost...), Duration: 30 * time.Second, Adjust: hasty},
+		{Bug: planted.TailSkip, Mix: []string{"kill"}, Checkers: []string{"tail-continuity"}, Duration: 12 * time.Second, Adjust: hasty},
 
 		{Bug: planted.EarlyAck, Mix: []string{"pause-kill"}, Checkers: lost, Duration: 18 * time.Second},
 		{Bug: planted.EarlyAck, Mix: []string{"power-all"}, Checkers: lost, Duration: 12 * time.Second, Adjust: hasty},
