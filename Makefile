@@ -9,13 +9,14 @@ PARALLEL ?= 3
 SMOKE_MIXES ?= kill+partition,power,members
 TIMES ?= 20
 TRIALS ?= 20
+SUBSCRIPTIONS ?= 100000
 CHAT ?= $(CURDIR)/testdata/irc-sample.jsonl.gz
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo run test coverage bench check verify-format verify-vet verify-staticcheck \
 	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz sim sim-bugs jepsen-smoke jepsen jepsen-scripts \
-	jepsen-failover jepsen-bugs clean
+	jepsen-failover jepsen-bugs bench-tail clean
 
 help: ## print the targets
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -104,6 +105,9 @@ jepsen-failover: ## the longest time without an append when the leader is lost i
 
 jepsen-bugs: ## servers with a bug on purpose: each is found by the checker that is there for it
 	go run ./jepsen/cmd/jepsen bugs --out build/jepsen/bugs
+
+bench-tail: build ## tails of three nodes: memory of a subscription, latency of delivery, speed of catching up
+	$(BIN) bench tail --local 3 --subscriptions $(SUBSCRIPTIONS) --duration 30s --backlog 1000000
 
 jepsen-%: ## one nemesis or mix: make jepsen-power DURATION=2m
 	go run ./jepsen/cmd/jepsen run --mix $* --duration $(DURATION) --out build/jepsen/$*

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -72,6 +73,7 @@ func TestCommandLine(t *testing.T) {
 	if got := string(page.Messages[1].Payload); got != "\xff\x00 from standard input" {
 		t.Errorf("payload is %q", got)
 	}
+	commandLineSync(t, c)
 	table := c.cli("", "read", "conv/1", "--all")
 	if !strings.Contains(table, `hello \x1b[31m`) || strings.Contains(table, "\x1b") || !strings.Contains(table, "(22 bytes)") {
 		t.Errorf("table:\n%s", table)
@@ -131,6 +133,59 @@ func parse(t *testing.T, text string, into any) {
 	}
 }
 
+// commandLineSync pulls from conv/1, of three messages, of which carol acknowledges two, and conv/2, of one.
+func commandLineSync(t *testing.T, c *testCluster) {
+	t.Helper()
+	c.cli("", "ack", "conv/1", "--reader", "carol", "--delivered", "2")
+	var synced struct {
+		Timelines []struct {
+			Timeline struct {
+				Timeline string `json:"timeline"`
+			} `json:"timeline"`
+			Messages []struct {
+				SeqID int `json:"seq_id"`
+			} `json:"messages"`
+		} `json:"timelines"`
+		HasMore bool `json:"has_more"`
+	}
+	pull := func(args ...string) string {
+		synced.Timelines = nil
+		parse(t, c.cli("", append([]string{"sync", "-o", "json"}, args...)...), &synced)
+		var got []string
+		for _, timeline := range synced.Timelines {
+			for _, message := range timeline.Messages {
+				got = append(got, fmt.Sprint(timeline.Timeline.Timeline, "=", message.SeqID))
+			}
+		}
+		slices.Sort(got)
+		return strings.Join(got, " ")
+	}
+	for _, test := range []struct {
+		args []string
+		want string
+		more bool
+	}{
+		{[]string{"conv/1=1", "conv/2=1", "conv/none"}, "conv/1=2 conv/1=3", false},
+		{[]string{"conv/1", "conv/2", "--limit", "1"}, "conv/1=1 conv/2=1", true},
+		{[]string{"conv/1", "conv/2", "--limit", "1", "--all"}, "conv/1=1 conv/1=2 conv/1=3 conv/2=1", false},
+		{[]string{"conv/1", "conv/2", "--reader", "carol"}, "conv/1=3 conv/2=1", false},
+		{[]string{"--reader", "carol", "--ack"}, "conv/1=3", false},
+		{[]string{"--reader", "carol"}, "", false},
+		{[]string{"conv/2", "--reader", "carol", "--all", "--ack"}, "conv/2=1", false},
+		{[]string{"--reader", "carol", "--all"}, "", false},
+	} {
+		if got := pull(test.args...); got != test.want || synced.HasMore != test.more {
+			t.Errorf("sync %v: %s, more %v; want %s", test.args, got, synced.HasMore, test.want)
+		}
+	}
+	wantFailure(t, c.tryCLI("", "sync"), 2, "name timelines, or a --reader")
+	wantFailure(t, c.tryCLI("", "sync", "conv/1=x"), 2, "=SEQID")
+	if table := c.cli("", "verify", "conv/1"); !strings.Contains(table, "true") {
+		t.Errorf("verify:\n%s", table)
+	}
+	wantFailure(t, c.tryCLI("", "verify", "conv/none"), 1, "timeline does not exist")
+}
+
 // What operators call, and what they scrape.
 func TestOperatorsCommandLine(t *testing.T) {
 	t.Parallel()
@@ -167,6 +222,9 @@ func TestOperatorsCommandLine(t *testing.T) {
 	wantFailure(t, c.tryCLI("", "member", "remove", "n9"), 1, "member does not exist")
 	wantFailure(t, c.tryCLI("", "member", "add", c.Nodes[0].ID, "127.0.0.1:1"), 1, "member exists already")
 	c.cli("", "snapshot")
+	if audit := c.cli("", "audit", "--cursors"); !strings.Contains(audit, "none") {
+		t.Errorf("audit:\n%s", audit)
+	}
 	backup := filepath.Join(c.dir, "backup")
 	c.cli("", "backup", backup)
 	if info, err := os.Stat(backup); err != nil || info.Size() == 0 {
@@ -208,6 +266,36 @@ func TestOperatorsCommandLine(t *testing.T) {
 
 // An import stops at the first bad line and names it; with --skip-invalid it goes on,
 // and says in the end that it did not take everything.
+// The benchmark of tails delivers everything on the leader and on a follower, and says
+// what it found; and it refuses what it cannot do.
+func TestBenchTail(t *testing.T) {
+	t.Parallel()
+	var report struct {
+		Nodes []struct {
+			Leads    bool    `json:"leads"`
+			CatchUp  float64 `json:"catch_up_messages_per_second"`
+			Delivery struct {
+				Count int `json:"count"`
+			} `json:"reply_to_delivery"`
+		} `json:"nodes"`
+	}
+	measured := tidemark(t, "", "bench", "tail", "--local", "3", "--subscriptions", "500", "--rate", "200", "--duration", "1s", "--backlog", "1000", "-o", "json")
+	if measured.status != 0 {
+		t.Fatalf("exit status %d\n%s", measured.status, measured.stderr)
+	}
+	parse(t, measured.stdout, &report)
+	if len(report.Nodes) != 2 || !report.Nodes[0].Leads || report.Nodes[1].Leads {
+		t.Fatalf("measured %+v", report.Nodes)
+	}
+	for _, node := range report.Nodes {
+		if node.Delivery.Count != 200 || node.CatchUp <= 0 {
+			t.Errorf("measured %+v", node)
+		}
+	}
+	wantFailure(t, tidemark(t, "", "bench", "tail", "--subscriptions", "100001", "--endpoints", "127.0.0.1:1"), 1, "subscriptions must be 1 to 100000")
+	wantFailure(t, tidemark(t, "", "bench", "tail", "--local", "3", "--http", "127.0.0.1:1"), 2, "--local goes without")
+}
+
 func TestImportOfBrokenLines(t *testing.T) {
 	t.Parallel()
 	c := start(t, 1)

@@ -100,9 +100,9 @@ environment, and that before the file.`,
 		}
 	}
 	add(groupRun, a.serveCommand(), a.devCommand(), a.demoCommand())
-	add(groupUse, a.appendCommand(), a.readCommand(), a.tailCommand(), a.getCommand(), a.ackCommand(), a.cursorsCommand(),
-		a.timelinesCommand(), a.importCommand(), a.exportCommand())
-	add(groupOperate, a.statusCommand(), a.memberCommand(), a.leaderCommand(), a.snapshotCommand(), a.backupCommand())
+	add(groupUse, a.appendCommand(), a.readCommand(), a.tailCommand(), a.syncCommand(), a.getCommand(), a.ackCommand(), a.cursorsCommand(),
+		a.timelinesCommand(), a.verifyCommand(), a.importCommand(), a.exportCommand())
+	add(groupOperate, a.statusCommand(), a.memberCommand(), a.leaderCommand(), a.snapshotCommand(), a.backupCommand(), a.auditCommand(), a.benchCommand())
 	add(groupOffline, a.checkCommand(), a.logCommand(), a.recoverCommand(), a.rebuildCommand())
 	root.AddCommand(a.versionCommand())
 	wrapArgs(root)

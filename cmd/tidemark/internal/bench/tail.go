@@ -1,0 +1,378 @@
+package bench
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tidemark"
+	"tidemark/client"
+)
+
+// TailConfig says how to measure tails.
+type TailConfig struct {
+	// Endpoints are the client addresses of the cluster, and HTTP the addresses at which
+	// the same nodes serve their metrics, in the same order.
+	Endpoints, HTTP []string
+	// Prefix is what the names of the timelines begin with. Those must be new.
+	Prefix string
+	// Subscriptions are opened on one stream, each of another timeline.
+	Subscriptions int
+	// Rate is how many appends a second are begun, to a random one of these timelines.
+	Rate float64
+	// Duration is how long that goes on.
+	Duration time.Duration
+	// Backlog is how many messages there are to catch up with.
+	Backlog int
+	// Payload is the size of each message, at least payloadHeader.
+	Payload int
+	// Progress is told what is done; it may be nil.
+	Progress func(string)
+}
+
+const (
+	// payloadHeader is the number of an append, which its delivery is known by.
+	payloadHeader = 8
+	// backlogTimelines is how many timelines share the backlog.
+	backlogTimelines = 100
+	// settle bounds how long deliveries may be missing after the last append.
+	settle = 30 * time.Second
+)
+
+// TailReport is what was measured, once on the leader and once on a follower.
+type TailReport struct {
+	Subscriptions int          `json:"subscriptions"`
+	Rate          float64      `json:"appends_per_second"`
+	Payload       int          `json:"payload_bytes"`
+	Backlog       int          `json:"backlog_messages"`
+	Nodes         []TailOnNode `json:"nodes"`
+}
+
+// TailOnNode is what one node did.
+type TailOnNode struct {
+	Endpoint string `json:"endpoint"`
+	Leads    bool   `json:"leads"`
+	// CatchUp is how many messages of the backlog came in a second.
+	CatchUp float64 `json:"catch_up_messages_per_second"`
+	// Before and With are the memory of the node without and with idle subscriptions, and
+	// BytesEach the difference of what is live, for each subscription.
+	Before    Memory  `json:"before"`
+	With      Memory  `json:"with_subscriptions"`
+	BytesEach float64 `json:"live_bytes_per_subscription"`
+	// Subscribed is how long it took until all subscriptions had caught up.
+	Subscribed time.Duration `json:"subscribed_ns"`
+	// Delivery is from the reply to an append until its delivery, 0 if that came first;
+	// WholeWay is from when the append was to begin.
+	Delivery Latency `json:"reply_to_delivery"`
+	WholeWay Latency `json:"begin_to_delivery"`
+	// Delivered is how many messages came in a second.
+	Delivered float64 `json:"delivered_per_second"`
+}
+
+// Validate names the first field that is out of range.
+func (c *TailConfig) Validate() error {
+	switch {
+	case len(c.Endpoints) == 0 || len(c.HTTP) != len(c.Endpoints):
+		return tidemark.Invalid("http", "must name as many addresses as endpoints: %d, not %d", len(c.Endpoints), len(c.HTTP))
+	case c.Subscriptions < 1 || c.Subscriptions > tidemark.MaxTailSubscriptions:
+		return tidemark.Invalid("subscriptions", "must be 1 to %d; it is %d", tidemark.MaxTailSubscriptions, c.Subscriptions)
+	case c.Rate <= 0 || c.Rate > 1e6:
+		return tidemark.Invalid("rate", "must be more than 0 and at most 1000000 a second; it is %v", c.Rate)
+	case c.Duration < time.Second || c.Duration > time.Hour:
+		return tidemark.Invalid("duration", "must be 1s to 1h; it is %v", c.Duration)
+	case c.Backlog < backlogTimelines || c.Backlog > 100e6:
+		return tidemark.Invalid("backlog", "must be %d to 100000000 messages; it is %d", backlogTimelines, c.Backlog)
+	case c.Payload < payloadHeader || c.Payload > tidemark.MaxPayloadBytes:
+		return tidemark.Invalid("payload", "must be %d to %d bytes; it is %d", payloadHeader, tidemark.MaxPayloadBytes, c.Payload)
+	}
+	return nil
+}
+
+// Tail measures tails on the leader and on one follower, if there is one.
+func Tail(ctx context.Context, c TailConfig) (*TailReport, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	b := &tailBench{TailConfig: c, report: &TailReport{Subscriptions: c.Subscriptions, Rate: c.Rate, Payload: c.Payload, Backlog: c.Backlog}}
+	var err error
+	if b.writer, err = client.New(c.Endpoints); err != nil {
+		return nil, err
+	}
+	defer b.writer.Close()
+	nodes, err := b.nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.fill(ctx); err != nil {
+		return nil, err
+	}
+	for _, node := range nodes {
+		if err := b.measure(ctx, node); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Endpoints[node], err)
+		}
+	}
+	return b.report, nil
+}
+
+type tailBench struct {
+	TailConfig
+	writer *client.Client
+	leader int
+	report *TailReport
+}
+
+func (b *tailBench) say(format string, args ...any) {
+	if b.Progress != nil {
+		b.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// nodes are the places in Endpoints of the leader and of one follower.
+func (b *tailBench) nodes(ctx context.Context) ([]int, error) {
+	b.leader = -1
+	follower := -1
+	for i, endpoint := range b.Endpoints {
+		status, err := b.writer.Cluster().At(endpoint).Status(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case status.GetLeaderId() == "":
+			return nil, tidemark.ErrNoLeader
+		case status.GetLeaderId() == status.GetNodeId():
+			b.leader = i
+		default:
+			follower = i
+		}
+	}
+	switch {
+	case b.leader < 0:
+		return nil, errors.New("the leader is not among the endpoints")
+	case follower < 0:
+		return []int{b.leader}, nil
+	}
+	return []int{b.leader, follower}, nil
+}
+
+func (b *tailBench) backlogTimeline(i int) tidemark.TimelineID {
+	return tidemark.TimelineID(fmt.Sprintf("%s/backlog/%d", b.Prefix, i%backlogTimelines))
+}
+
+// fill writes the backlog.
+func (b *tailBench) fill(ctx context.Context) error {
+	b.say("writing %d messages to catch up with", b.Backlog)
+	payload := make([]byte, b.Payload)
+	return b.appendAll(ctx, b.Backlog, func(i int) (client.Draft, time.Time) {
+		return client.Draft{Timeline: b.backlogTimeline(i), Payload: payload}, time.Time{}
+	}, func(int) {})
+}
+
+// appendAll begins n appends, each at its time or at once, and calls replied when one is
+// acknowledged. The first that fails is its error.
+func (b *tailBench) appendAll(ctx context.Context, n int, next func(int) (client.Draft, time.Time), replied func(int)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var waiting sync.WaitGroup
+	for i := range n {
+		draft, at := next(i)
+		if err := sleepUntil(ctx, at); err != nil {
+			break
+		}
+		pending, err := b.writer.AppendAsync(ctx, draft)
+		if err != nil {
+			cancel(err)
+			break
+		}
+		waiting.Go(func() {
+			if _, err := pending.Wait(ctx); err != nil {
+				cancel(err)
+				return
+			}
+			replied(i)
+		})
+	}
+	waiting.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func sleepUntil(ctx context.Context, at time.Time) error {
+	wait := time.Until(at)
+	if wait <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// measure measures one node.
+func (b *tailBench) measure(ctx context.Context, at int) error {
+	node := TailOnNode{Endpoint: b.Endpoints[at], Leads: at == b.leader}
+	c, err := client.New([]string{node.Endpoint}, client.WithoutDiscovery())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := b.catchUp(ctx, c, &node); err != nil {
+		return err
+	}
+	if node.Before, err = readMemory(ctx, b.HTTP[at]); err != nil {
+		return err
+	}
+	tail, err := c.Tail()
+	if err != nil {
+		return err
+	}
+	defer tail.Close()
+	if err := b.subscribe(ctx, tail, &node); err != nil {
+		return err
+	}
+	if node.With, err = readMemory(ctx, b.HTTP[at]); err != nil {
+		return err
+	}
+	node.BytesEach = float64(node.With.Live-node.Before.Live) / float64(b.Subscriptions)
+	if err := b.live(ctx, tail, &node); err != nil {
+		return err
+	}
+	b.report.Nodes = append(b.report.Nodes, node)
+	return nil
+}
+
+// catchUp follows the backlog from its beginning until it has come whole.
+func (b *tailBench) catchUp(ctx context.Context, c *client.Client, node *TailOnNode) error {
+	b.say("%s: catching up with %d messages", node.Endpoint, b.Backlog)
+	tail, err := c.Tail()
+	if err != nil {
+		return err
+	}
+	defer tail.Close()
+	begin := time.Now()
+	for i := range backlogTimelines {
+		if _, err := tail.Follow(b.backlogTimeline(i)); err != nil {
+			return err
+		}
+	}
+	for got := 0; got < b.Backlog; {
+		event, err := tail.Next(ctx)
+		if err == nil {
+			err = event.Err
+		}
+		if err != nil {
+			return fmt.Errorf("after %d of %d messages: %w", got, b.Backlog, err)
+		}
+		got += len(event.Messages)
+	}
+	node.CatchUp = float64(b.Backlog) / time.Since(begin).Seconds()
+	return nil
+}
+
+func (b *tailBench) liveTimeline(i int) tidemark.TimelineID {
+	return tidemark.TimelineID(fmt.Sprintf("%s/live/%d", b.Prefix, i))
+}
+
+// subscribe follows all timelines, from now on, until each has caught up.
+func (b *tailBench) subscribe(ctx context.Context, tail *client.Tail, node *TailOnNode) error {
+	b.say("%s: opening %d subscriptions", node.Endpoint, b.Subscriptions)
+	begin := time.Now()
+	followed := make(chan error, 1)
+	go func() {
+		for i := range b.Subscriptions {
+			if _, err := tail.Follow(b.liveTimeline(i), client.FromNow()); err != nil {
+				followed <- err
+				return
+			}
+		}
+		followed <- nil
+	}()
+	for waiting := b.Subscriptions; waiting > 0; {
+		event, err := tail.Next(ctx)
+		if err == nil {
+			err = event.Err
+		}
+		if err != nil {
+			return err
+		}
+		if event.CaughtUp {
+			waiting--
+		}
+	}
+	node.Subscribed = time.Since(begin)
+	return <-followed
+}
+
+// delivery is one append of the live phase. Times are since the phase began; 0 is not yet.
+type delivery struct{ replied, delivered atomic.Int64 }
+
+// live appends at the rate and waits until everything has come.
+func (b *tailBench) live(ctx context.Context, tail *client.Tail, node *TailOnNode) error {
+	n := max(int(b.Rate*b.Duration.Seconds()), 1)
+	b.say("%s: appending %d messages at %.0f a second", node.Endpoint, n, b.Rate)
+	ctx, cancel := context.WithTimeout(ctx, b.Duration+settle)
+	defer cancel()
+	deliveries := make([]delivery, n)
+	begin := time.Now()
+	planned := func(i int) time.Duration { return time.Duration(float64(i) / b.Rate * float64(time.Second)) }
+	appended := make(chan error, 1)
+	go func() {
+		payload := make([]byte, b.Payload)
+		appended <- b.appendAll(ctx, n, func(i int) (client.Draft, time.Time) {
+			binary.BigEndian.PutUint64(payload, uint64(i))
+			return client.Draft{Timeline: b.liveTimeline(rand.IntN(b.Subscriptions)), Payload: payload}, begin.Add(planned(i))
+		}, func(i int) { deliveries[i].replied.Store(int64(time.Since(begin))) })
+	}()
+	if err := b.receive(ctx, tail, begin, deliveries); err != nil {
+		cancel()
+		return errors.Join(err, <-appended)
+	}
+	took := time.Since(begin)
+	if err := <-appended; err != nil {
+		return err
+	}
+	delivery, wholeWay := newHistogram(), newHistogram()
+	for i := range deliveries {
+		at := time.Duration(deliveries[i].delivered.Load())
+		delivery.record(at - time.Duration(deliveries[i].replied.Load()))
+		wholeWay.record(at - planned(i))
+	}
+	node.Delivery, node.WholeWay, node.Delivered = delivery.latency(), wholeWay.latency(), float64(n)/took.Seconds()
+	return nil
+}
+
+// receive notes when each message comes, and refuses one that comes twice.
+func (b *tailBench) receive(ctx context.Context, tail *client.Tail, begin time.Time, deliveries []delivery) error {
+	for got := 0; got < len(deliveries); {
+		event, err := tail.Next(ctx)
+		if err == nil {
+			err = event.Err
+		}
+		if err != nil {
+			return fmt.Errorf("after %d of %d deliveries: %w", got, len(deliveries), err)
+		}
+		now := int64(time.Since(begin))
+		for i := range event.Messages {
+			m := &event.Messages[i]
+			if len(m.Payload) < payloadHeader || !strings.HasPrefix(string(m.Timeline), b.Prefix) {
+				return fmt.Errorf("a message came that was not sent: %s %d", m.Timeline, m.SeqID)
+			}
+			number := binary.BigEndian.Uint64(m.Payload)
+			if number >= uint64(len(deliveries)) || !deliveries[number].delivered.CompareAndSwap(0, now) {
+				return fmt.Errorf("message %d of %s came twice, or was not sent", m.SeqID, m.Timeline)
+			}
+			got++
+		}
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"tidemark/cmd/tidemark/internal/bench"
+	"tidemark/cmd/tidemark/internal/exit"
+)
+
+func (a *app) benchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure a cluster",
+		Long: `Measure a cluster that runs, through the SDK. Timelines with a prefix of their own are
+written and stay there. No figure is printed when something failed.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.benchTailCommand())
+	return cmd
+}
+
+// httpOffset is how far above its client port a node of "tidemark dev" serves HTTP.
+const httpOffset = 2
+
+func (a *app) benchTailCommand() *cobra.Command {
+	var cfg bench.TailConfig
+	var local int
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "Measure tails: memory of a subscription, latency of delivery, speed of catching up",
+		Long: `Open many subscriptions on one stream, once on the leader and once on a follower, and
+measure
+
+  - how many messages a second come while a tail catches up with a backlog;
+  - what the idle subscriptions add to what is live in the node's memory after a
+    garbage collection;
+  - how long after its reply an append is delivered, and how long after it was to begin,
+    while appends go to random ones of the timelines at a given rate, whatever the
+    cluster does (an open loop).`,
+		Example: `  tidemark bench tail --endpoints 127.0.0.1:7400,127.0.0.1:7410,127.0.0.1:7420 --subscriptions 100000
+  tidemark bench tail --local 3 --rate 1000 --duration 30s`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cfg.Prefix == "" {
+				cfg.Prefix = "bench/" + uuid.NewString()
+			}
+			cfg.Progress = func(text string) { fmt.Fprintln(a.Err, text) }
+			return a.bench(cmd, local, cfg.HTTP, func(ctx context.Context, endpoints, http []string) error {
+				cfg.Endpoints, cfg.HTTP = endpoints, http
+				report, err := bench.Tail(ctx, cfg)
+				if err != nil {
+					return err
+				}
+				return printList(a, report, report.Nodes, func(t *table) { benchTailRows(t, report) })
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&local, "local", 0, "start this many `nodes` on loopback, and stop them at the end, in place of --endpoints")
+	flags.StringSliceVar(&cfg.HTTP, "http", nil, "where the nodes serve their metrics, in the order of --endpoints; the client port + 2 if left out")
+	flags.StringVar(&cfg.Prefix, "prefix", "", "`prefix` of the timelines; a new one if left out")
+	flags.IntVar(&cfg.Subscriptions, "subscriptions", 10_000, "subscriptions on the stream, at most 100000")
+	flags.Float64Var(&cfg.Rate, "rate", 1000, "appends begun in a second")
+	flags.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long appends are begun")
+	flags.IntVar(&cfg.Backlog, "backlog", 100_000, "messages to catch up with")
+	flags.IntVar(&cfg.Payload, "payload", 256, "bytes of each message")
+	return cmd
+}
+
+// bench measures the cluster at --endpoints, or a local one that lives as long.
+func (a *app) bench(cmd *cobra.Command, local int, http []string, measure func(ctx context.Context, endpoints, http []string) error) error {
+	ctx := cmd.Context()
+	if local > 0 {
+		if len(http) > 0 || cmd.Flags().Changed("endpoints") {
+			return exit.Usagef("--local goes without --endpoints and --http")
+		}
+		binary, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		return bench.Local(ctx, binary, local, func(endpoints, http []string) error { return measure(ctx, endpoints, http) })
+	}
+	if len(http) == 0 {
+		for _, endpoint := range a.global.endpoints {
+			address, err := offsetPort(endpoint, httpOffset)
+			if err != nil {
+				return err
+			}
+			http = append(http, address)
+		}
+	}
+	return measure(ctx, a.global.endpoints, http)
+}
+
+// offsetPort adds to the port of HOST:PORT.
+func offsetPort(address string, offset int) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", exit.Usagef("--endpoints: %v", err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return "", exit.Usagef("--http must be given, because %q has no port number", address)
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n+offset)), nil
+}
+
+func benchTailRows(t *table, report *bench.TailReport) {
+	t.row("NODE", "ROLE", "CATCH-UP/S", "BYTES EACH", "SUBSCRIBED IN", "DELIVERED/S", "REPLY→DELIVERY P50", "P99", "MAX", "BEGIN→DELIVERY P50", "P99")
+	for i := range report.Nodes {
+		n := &report.Nodes[i]
+		role := "follower"
+		if n.Leads {
+			role = "leader"
+		}
+		t.row(n.Endpoint, role, int(n.CatchUp), int(n.BytesEach), n.Subscribed.Round(time.Millisecond).String(), int(n.Delivered),
+			n.Delivery.P50.String(), n.Delivery.P99.String(), n.Delivery.Max.String(), n.WholeWay.P50.String(), n.WholeWay.P99.String())
+	}
+}
