@@ -37,7 +37,7 @@ const (
 	// those that one request of it adds or ends.
 	MaxTailSubscriptions = 100_000
 	MaxTailRequestItems  = 1024
-	// MaxSyncPositions bounds the timelines, and the acknowledgements, of one Sync.
+	// MaxSyncPositions bounds the timelines of one Sync.
 	MaxSyncPositions = 10_000
 	// MaxVerifyPoints bounds the digests that one Verify compares.
 	MaxVerifyPoints = 1024

@@ -15,8 +15,7 @@ type PullPosition struct {
 type Pull struct {
 	// Reader is whose cursors the answer shows; empty for nobody's.
 	Reader ReaderID
-	// Positions are of different timelines. Those of timelines that do not exist count
-	// as up to date.
+	// Positions are of different timelines.
 	Positions []PullPosition
 	// MaxBytes bounds the answer as PullCost counts it. One message is returned even if
 	// it is larger, so that a reader always gets on.
@@ -28,7 +27,9 @@ type Pull struct {
 	Turn uint64
 }
 
-// Pulled is what is new in one timeline.
+// Pulled is what is new in one timeline. A timeline that ends before After is there too,
+// without messages: the reader has what this replica does not have, or not yet. Of one
+// that does not exist the head has no number, and holds nothing.
 type Pulled struct {
 	Head Head
 	// After is the position that it was asked from, and Class its class.
@@ -56,7 +57,7 @@ type PullPage struct {
 }
 
 // PullCost is what n bytes of a message or timeline with the id count in a Pull. It is
-// about the size on the wire, so that many small messages fit into one answer too.
+// about the size on the wire, so that an answer of many small messages stays small too.
 func PullCost(timeline TimelineID, n int) int {
 	const fields = 96 // tags, lengths, SeqIDs, times and the digest
 	return fields + len(timeline) + n

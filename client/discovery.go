@@ -25,10 +25,15 @@ const (
 // learn finds or adds a member; nil if it may not be used. It is called with mu held.
 func (e *endpoints) learn(id, address string) *endpoint {
 	for _, node := range slices.Concat(e.given, e.discovered) {
-		// A node may serve at another address than the one it tells.
-		if id != "" && node.id == id {
+		if id == "" || node.id != id {
+			continue
+		}
+		// A node may serve at another address than the one it tells. One that was found
+		// by that address alone, and is not there, has moved.
+		if address == "" || node.address == address || !node.bad || slices.Contains(e.given, node) {
 			return node
 		}
+		e.drop(func(other *endpoint) bool { return other == node })
 	}
 	if address == "" {
 		return nil
@@ -50,22 +55,34 @@ func (e *endpoints) learn(id, address string) *endpoint {
 }
 
 // forgottenGrace is how long the connection to a node that is no member any more stays
-// open for what is under way on it.
+// open for what is under way on it. A longer call fails then as if the node had gone.
 const forgottenGrace = time.Minute
 
 // forget drops what was discovered and is no member any more, so that a cluster whose
-// members come and go does not fill the list up with those that have gone. A member
-// that a node behind the others leaves out is learnt again from the next answer. It is
-// called with mu held.
-func (e *endpoints) forget(members []*pb.Member) {
-	if len(members) == 0 {
+// members come and go does not fill the list up with those that have gone. The leader's
+// word is good for all of them. Another node may be behind, and leave out a member that
+// has just come: it is believed only about nodes that are bad, or when there is no room
+// left for others. It is called with mu held.
+func (e *endpoints) forget(status *pb.StatusResponse) {
+	members := status.GetMembers()
+	if len(members) == 0 || status.GetTerm() < e.term || e.closed {
 		return
 	}
+	leads := status.GetLeaderId() == status.GetNodeId()
+	full := len(e.discovered) >= maxDiscovered
+	e.drop(func(node *endpoint) bool {
+		gone := !slices.ContainsFunc(members, func(m *pb.Member) bool {
+			return m.GetNodeId() == node.id || m.GetClientAddress() == node.address
+		})
+		return gone && (leads || node.bad || full)
+	})
+}
+
+// drop removes discovered nodes. It is called with mu held.
+func (e *endpoints) drop(gone func(*endpoint) bool) {
 	e.discovered = slices.DeleteFunc(e.discovered, func(node *endpoint) bool {
-		for _, member := range members {
-			if member.GetNodeId() == node.id || member.GetClientAddress() == node.address {
-				return false
-			}
+		if !gone(node) {
+			return false
 		}
 		node.forgotten = true
 		if e.leader == node {
@@ -133,9 +150,7 @@ func (e *endpoints) believe(a answer) *endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a.node.id = a.status.GetNodeId()
-	if a.status.GetTerm() >= e.term && !e.closed {
-		e.forget(a.status.GetMembers())
-	}
+	e.forget(a.status)
 	for _, member := range a.status.GetMembers() {
 		e.learn(member.GetNodeId(), member.GetClientAddress())
 	}

@@ -34,7 +34,7 @@ type endpoint struct {
 
 	// Guarded by endpoints.mu.
 
-	// id is the node's own, once it has told it.
+	// id is the node's own, as it or another member has told it.
 	id string
 	// bad says that the last that was seen of it is a failure, at badSince. It is
 	// avoided until a probe gets an answer.

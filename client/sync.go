@@ -39,7 +39,7 @@ type SyncRequest struct {
 	// Have holds up to 10,000 positions, each of another timeline. If it is empty, the
 	// timelines in which Reader has a cursor are asked for, from the cursors on.
 	Have []Have
-	// Acks is what Reader got, or read, of the last Sync: up to 10,000.
+	// Acks is what Reader got, or read, of the last Sync: up to 1,024, all or none.
 	Acks []AckItem
 	// MaxBytes bounds the answer, at most 4 MiB; 0 is 2 MiB. Limit bounds the messages of
 	// each timeline, at most 1,000; 0 is 100.
@@ -52,7 +52,8 @@ type SyncRequest struct {
 type Synced struct {
 	// Timelines are those with news, higher priorities first.
 	Timelines []SyncedTimeline
-	// More says that not all news is in Timelines; if it is false, what is not there is up to date.
+	// More says that not all news is in Timelines; if it is false, what was asked for and
+	// is not there is up to date.
 	More bool
 	// NextPageToken asks for the timelines of the reader that are not in this page.
 	NextPageToken string
@@ -66,7 +67,9 @@ type Synced struct {
 	Endpoint string
 }
 
-// SyncedTimeline is what is new in one timeline.
+// SyncedTimeline is what is new in one timeline. If Timeline.Last is before After, the
+// device has what the cluster does not have, as after a restore of older data; with Local,
+// the node may just be behind. There are no messages then.
 type SyncedTimeline struct {
 	Timeline Timeline
 	// After is the position that was asked from.
@@ -165,9 +168,9 @@ func syncedTimelineOf(t *pb.SyncTimeline) SyncedTimeline {
 // SyncAll is Sync until nothing is left: it yields what is new, one timeline at a time
 // and a timeline as often as it takes, in as many calls as it takes. What is appended
 // meanwhile may be among it. The positions of Have are followed as messages come, so
-// nothing is yielded twice; it acknowledges nothing but request.Acks. Without Have it
-// goes through all timelines in which the reader has a cursor. The level holds for the
-// first call; the others show at least as much. An error ends the sequence.
+// nothing is yielded twice. Without Have it goes through all timelines in which the reader
+// has a cursor. It acknowledges nothing; Acks and PageToken go with Sync only. The level
+// holds for the first call; the others show at least as much. An error ends the sequence.
 func (c *Client) SyncAll(ctx context.Context, request SyncRequest, level ...Consistency) iter.Seq2[SyncedTimeline, error] {
 	return func(yield func(SyncedTimeline, error) bool) {
 		all := syncAll{c: c, request: request, level: level}
@@ -184,6 +187,9 @@ type syncAll struct {
 }
 
 func (a *syncAll) run(ctx context.Context, yield func(SyncedTimeline, error) bool) error {
+	if len(a.request.Acks) > 0 || a.request.PageToken != "" {
+		return tidemark.Invalid("acks", "and page_token go with Sync, not with SyncAll")
+	}
 	have := slices.Clone(a.request.Have)
 	if len(have) == 0 {
 		var err error
@@ -198,14 +204,15 @@ func (a *syncAll) run(ctx context.Context, yield func(SyncedTimeline, error) boo
 		if err != nil {
 			return err
 		}
-		a.request.Acks, a.level = nil, []Consistency{SessionAt(synced.Position)}
-		got := advance(part, synced.Timelines)
+		a.level = []Consistency{SessionAt(synced.Position)}
+		advance(part, synced.Timelines)
 		for i := range synced.Timelines {
-			if len(synced.Timelines[i].Messages) > 0 && !yield(synced.Timelines[i], nil) {
+			t := &synced.Timelines[i]
+			if (len(t.Messages) > 0 || t.Timeline.Last < t.After) && !yield(*t, nil) {
 				return nil
 			}
 		}
-		if synced.More && got == 0 {
+		if synced.More && len(synced.Timelines) == 0 {
 			return fmt.Errorf("Sync: %s says that there is more, and sends none", synced.Endpoint)
 		}
 		if !synced.More {
@@ -215,14 +222,8 @@ func (a *syncAll) run(ctx context.Context, yield func(SyncedTimeline, error) boo
 	return nil
 }
 
-// ofReader applies the acknowledgements and returns all positions of the reader.
+// ofReader returns all positions of the reader.
 func (a *syncAll) ofReader(ctx context.Context) (have []Have, err error) {
-	for part := range slices.Chunk(a.request.Acks, tidemark.MaxAckItems) {
-		if _, err := a.c.Ack(ctx, a.request.Reader, part...); err != nil {
-			return nil, err
-		}
-	}
-	a.request.Acks = nil
 	options := make([]ListOption, len(a.level))
 	for i, level := range a.level {
 		options[i] = level
@@ -236,18 +237,22 @@ func (a *syncAll) ofReader(ctx context.Context) (have []Have, err error) {
 	return have, nil
 }
 
-// advance moves the positions behind what came, and counts its messages.
-func advance(have []Have, timelines []SyncedTimeline) (messages int) {
+// advance moves the positions behind what came, and to the end of a timeline that ends
+// before them.
+func advance(have []Have, timelines []SyncedTimeline) {
 	places := make(map[tidemark.TimelineID]*Have, len(have))
 	for i := range have {
 		places[have[i].Timeline] = &have[i]
 	}
 	for i := range timelines {
-		n := len(timelines[i].Messages)
-		messages += n
-		if place := places[timelines[i].Timeline.ID]; place != nil && n > 0 {
-			place.After, place.FromCursor = timelines[i].Messages[n-1].SeqID, false
+		t := &timelines[i]
+		place, n := places[t.Timeline.ID], len(t.Messages)
+		switch {
+		case place == nil:
+		case n > 0:
+			place.After, place.FromCursor = t.Messages[n-1].SeqID, false
+		case t.Timeline.Last < t.After:
+			place.After, place.FromCursor = t.Timeline.Last, false
 		}
 	}
-	return messages
 }

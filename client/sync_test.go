@@ -60,8 +60,16 @@ func TestSyncAll(t *testing.T) {
 		have = append(have, client.Have{Timeline: timeline, After: tidemark.SeqID(i + 1)})
 		acks = append(acks, client.AckItem{Timeline: timeline, Delivered: tidemark.SeqID(i + 1)})
 	}
+	if _, err := cl.Ack(testContext(t), "alice", acks...); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range cl.SyncAll(testContext(t), client.SyncRequest{Reader: "alice", Acks: acks}) {
+		if !errors.Is(err, tidemark.ErrInvalid) {
+			t.Errorf("acknowledgements got %v", err)
+		}
+	}
 	for name, request := range map[string]client.SyncRequest{
-		"positions": {Have: have}, "cursors": {Reader: "alice", Acks: acks},
+		"positions": {Have: have}, "cursors": {Reader: "alice"},
 	} {
 		got := map[tidemark.TimelineID][]tidemark.SeqID{}
 		for timeline, err := range cl.SyncAll(testContext(t), request) {

@@ -11,8 +11,8 @@ const minPullShare = 1 << 10
 
 // Pull returns what is new in many timelines, all as of one moment. Lower classes are
 // served first. Within a class the bytes are shared out evenly; what one timeline does
-// not need goes to the others. It costs a look-up for each position, and reads no more
-// messages than it returns, but for one of each timeline and round.
+// not need goes to the others. It costs a look-up or two for each position, and decodes
+// no message but those that it returns.
 func (s *Store) Pull(p tidemark.Pull) (page tidemark.PullPage, err error) {
 	v, err := s.view()
 	if err != nil {
@@ -40,7 +40,7 @@ func (s *Store) Pull(p tidemark.Pull) (page tidemark.PullPage, err error) {
 	return page, nil
 }
 
-// news are the timelines that hold something after the reader's position.
+// news are the timelines that do not end at the reader's position.
 func (v *view) news(p *tidemark.Pull) ([]tidemark.Pulled, error) {
 	var news []tidemark.Pulled
 	for i := range p.Positions {
@@ -49,11 +49,16 @@ func (v *view) news(p *tidemark.Pull) ([]tidemark.Pulled, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !found || !at.FromCursor && at.After >= head.Last {
+		if !found {
+			head = tidemark.Head{
+				Timeline: at.Timeline, First: 1, CreatedTime: tidemark.NoTime, LastTime: tidemark.NoTime, Digest: tidemark.InitialDigest(at.Timeline),
+			}
+		}
+		if !at.FromCursor && at.After == head.Last {
 			continue
 		}
 		pulled := tidemark.Pulled{Head: head, After: at.After, Class: at.Class}
-		if p.Reader != "" {
+		if found && p.Reader != "" {
 			if pulled.Cursor, err = v.cursorOrNone(&head, p.Reader); err != nil {
 				return nil, err
 			}
@@ -61,7 +66,7 @@ func (v *view) news(p *tidemark.Pull) ([]tidemark.Pulled, error) {
 		if at.FromCursor {
 			pulled.After = pulled.Cursor.Delivered
 		}
-		if pulled.After < head.Last {
+		if pulled.After != head.Last {
 			news = append(news, pulled)
 		}
 	}
@@ -101,6 +106,9 @@ type pulling struct {
 	pull   *tidemark.Pull
 	left   int // bytes
 	served []tidemark.Pulled
+	// refused has, for each of served, the cost of the message that did not fit, or 0. It
+	// is not looked at again until there is room for it.
+	refused []int
 	// messages counts those of served.
 	messages int
 	// more says that news was left out, and full that it was for the bytes.
@@ -111,41 +119,46 @@ type pulling struct {
 // more gets the same part of what is left.
 func (p *pulling) share(class []tidemark.Pulled) error {
 	first := len(p.served)
+	part := max(p.left/len(class), minPullShare)
 	for i := range class {
 		head := tidemark.PullCost(class[i].Head.Timeline, 0)
-		if p.left < head && len(p.served) > 0 {
+		ahead := class[i].After > class[i].Head.Last
+		if p.left < head && ahead {
+			p.more = true // there is no message to wait for, so it holds nobody up
+			continue
+		}
+		if p.left < head && p.messages > 0 {
 			p.more, p.full = true, true
 			break
 		}
-		part := max(p.left/(len(class)-i), minPullShare)
 		p.left -= head
-		p.served = append(p.served, class[i])
-		if err := p.extend(&p.served[len(p.served)-1], part); err != nil {
+		p.served, p.refused = append(p.served, class[i]), append(p.refused, 0)
+		if err := p.extend(len(p.served)-1, part); err != nil {
 			return err
 		}
 	}
-	served := p.served[first:]
 	for {
 		before := p.left
-		if err := p.round(served); err != nil {
+		if err := p.round(first); err != nil {
 			return err
 		}
 		if p.left == before {
 			break
 		}
 	}
-	for i := range served {
-		p.more = p.more || served[i].More
-		p.full = p.full || p.wants(&served[i])
+	for i := first; i < len(p.served); i++ {
+		p.more = p.more || p.served[i].More
+		p.full = p.full || p.wants(i)
 	}
 	return nil
 }
 
-// round gives the same part of what is left to all that have more, if it is worth it.
-func (p *pulling) round(served []tidemark.Pulled) error {
+// round gives the same part of what is left to all timelines from first on that have more
+// and can use it, if it is worth it.
+func (p *pulling) round(first int) error {
 	waiting := 0
-	for i := range served {
-		if p.wants(&served[i]) {
+	for i := first; i < len(p.served); i++ {
+		if p.wants(i) && p.refused[i] <= p.left {
 			waiting++
 		}
 	}
@@ -153,27 +166,28 @@ func (p *pulling) round(served []tidemark.Pulled) error {
 	if part < minPullShare {
 		return nil
 	}
-	for i := range served {
-		if !p.wants(&served[i]) {
+	for i := first; i < len(p.served); i++ {
+		if !p.wants(i) || p.refused[i] > part {
 			continue
 		}
-		if err := p.extend(&served[i], part); err != nil {
+		if err := p.extend(i, part); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// wants reports whether the timeline has more that it may get.
-func (p *pulling) wants(t *tidemark.Pulled) bool {
-	return t.More && len(t.Messages) < p.pull.MaxMessages
+// wants reports whether a timeline has more that it may get.
+func (p *pulling) wants(i int) bool {
+	return p.served[i].More && len(p.served[i].Messages) < p.pull.MaxMessages
 }
 
 // extend adds messages of at most part bytes to a timeline, and at least one to a
 // timeline that has none as long as it fits into all that is left, or nothing was
-// served at all.
-func (p *pulling) extend(t *tidemark.Pulled, part int) error {
-	v, h := p.view, &t.Head
+// served at all. A message counts with the size of its record.
+func (p *pulling) extend(i, part int) error {
+	v, t := p.view, &p.served[i]
+	h := &t.Head
 	part = min(part, p.left)
 	next := max(t.After+1, h.First)
 	if n := len(t.Messages); n > 0 {
@@ -186,6 +200,10 @@ func (p *pulling) extend(t *tidemark.Pulled, part int) error {
 		} else {
 			t.PreviousDigest = tidemark.InitialDigest(h.Timeline)
 		}
+	}
+	t.More = next <= h.Last
+	if !t.More {
+		return nil // the reader is ahead
 	}
 	v.key = appendMessageKey(v.key[:0], h.Number, seq)
 	for ok := v.iter.SeekGE(v.key); seq <= h.Last && len(t.Messages) < p.pull.MaxMessages; ok = v.iter.Next() {
@@ -200,13 +218,14 @@ func (p *pulling) extend(t *tidemark.Pulled, part int) error {
 			seq++
 			continue
 		}
+		cost := tidemark.PullCost(h.Timeline, len(record))
+		if cost > part && (len(t.Messages) > 0 || cost > p.left && p.messages > 0) {
+			p.refused[i] = cost
+			break
+		}
 		m, err := decodeMessage(h.Timeline, v.key, record)
 		if err != nil {
 			return err
-		}
-		cost := tidemark.PullCost(h.Timeline, m.Size())
-		if cost > part && (len(t.Messages) > 0 || cost > p.left && p.messages > 0) {
-			break
 		}
 		t.Messages = append(t.Messages, m)
 		part, p.left, p.messages = part-cost, p.left-cost, p.messages+1

@@ -24,11 +24,15 @@ func (s *Server) Read(ctx context.Context, req *tidemarkv1.ReadRequest) (*tidema
 	}
 	reply, err := s.page(ctx, query)
 	if err != nil {
-		// The cursor has moved, so the call must not end with an error that says that
-		// nothing was changed. To repeat it is harmless.
-		return nil, fmt.Errorf("%w: the acknowledgement was applied, and reading failed: %w", tidemark.ErrOutcomeUnknown, err)
+		return nil, behindAck(err)
 	}
 	return reply, nil
+}
+
+// behindAck is the error of a call whose acknowledgement was applied before it failed: it
+// must not say that nothing was changed. To repeat the call is harmless.
+func behindAck(err error) error {
+	return fmt.Errorf("%w: the acknowledgement was applied, and reading failed: %w", tidemark.ErrOutcomeUnknown, err)
 }
 
 // page reads one page at the level that was asked for.

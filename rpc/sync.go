@@ -3,9 +3,7 @@ package rpc
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
-	"slices"
 
 	"tidemark"
 	"tidemark/rpc/tidemarkv1"
@@ -18,31 +16,21 @@ func (s *Server) Sync(ctx context.Context, req *tidemarkv1.SyncRequest) (*tidema
 	if err != nil {
 		return nil, err
 	}
-	acknowledged := false
-	for part := range slices.Chunk(query.acks, tidemark.MaxAckItems) {
-		reply, err := s.ack(ctx, query.Reader, part)
-		if err != nil {
-			return nil, partly(acknowledged, err)
-		}
-		acknowledged = true
-		if err := query.level.sees(reply.GetPosition()); err != nil {
-			return nil, partly(acknowledged, err)
-		}
+	if len(query.acks) == 0 {
+		return s.pull(ctx, &query)
 	}
-	reply, err := s.pull(ctx, &query)
+	acknowledged, err := s.ack(ctx, query.Reader, query.acks)
 	if err != nil {
-		return nil, partly(acknowledged, err)
+		return nil, err
+	}
+	var reply *tidemarkv1.SyncResponse
+	if err = query.level.sees(acknowledged.GetPosition()); err == nil {
+		reply, err = s.pull(ctx, &query)
+	}
+	if err != nil {
+		return nil, behindAck(err)
 	}
 	return reply, nil
-}
-
-// partly is the error of a call of which an acknowledgement may have been applied
-// before: then it must not say that nothing was changed. To repeat it is harmless.
-func partly(acknowledged bool, err error) error {
-	if !acknowledged {
-		return err
-	}
-	return fmt.Errorf("%w: an acknowledgement was applied before this failed: %w", tidemark.ErrOutcomeUnknown, err)
 }
 
 // sees makes a session read show at least what is at the position.
@@ -52,13 +40,21 @@ func (l *level) sees(token []byte) error {
 	return err
 }
 
+// syncPositionBytes is about what a position takes while it is looked up: a head, a
+// cursor, and their names, some of them twice.
+const syncPositionBytes = 1 << 10
+
 // pull reads what is new.
 func (s *Server) pull(ctx context.Context, query *syncQuery) (*tidemarkv1.SyncResponse, error) {
 	age, err := s.await(ctx, query.level)
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.admission.waitPage(ctx, int64(query.MaxBytes))
+	positions := len(query.Positions)
+	if query.ofReader {
+		positions = tidemark.MaxSyncPositions
+	}
+	release, err := s.admission.waitPage(ctx, int64(query.MaxBytes)+int64(positions)*syncPositionBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -211,8 +211,8 @@ var refusals = []struct {
 		r.Reader, r.Have[0].Start = "", &pb.SyncPosition_FromCursor{FromCursor: true}
 	}), "reader", "from_cursor"},
 	{"sync ack of nobody", aSync(1, func(r *pb.SyncRequest) { r.Reader, r.Acks = "", anAck(1, nil).Items }), "reader", "acks"},
-	{"sync acks 10000", aSync(1, func(r *pb.SyncRequest) { r.Acks = anAck(10_000, nil).Items }), "", ""},
-	{"sync acks 10001", aSync(1, func(r *pb.SyncRequest) { r.Acks = anAck(10_001, nil).Items }), "acks", "limit is 10000 items"},
+	{"sync acks 1024", aSync(1, func(r *pb.SyncRequest) { r.Acks = anAck(1024, nil).Items }), "", ""},
+	{"sync acks 1025", aSync(1, func(r *pb.SyncRequest) { r.Acks = anAck(1025, nil).Items }), "acks", "limit is 1024 items"},
 	{"sync ack of nothing", aSync(1, func(r *pb.SyncRequest) { r.Acks = []*pb.AckItem{{Timeline: "t"}} }), "acks[0].delivered_seq_id", "must be given"},
 	{"sync limit 1001", aSync(1, func(r *pb.SyncRequest) { r.Limit = 1001 }), "limit", "at most 1000 messages"},
 	{"sync bytes", aSync(1, func(r *pb.SyncRequest) { r.MaxBytes = 4<<20 + 1 }), "max_bytes", "at most 4194304 bytes"},

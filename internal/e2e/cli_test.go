@@ -264,8 +264,6 @@ func TestOperatorsCommandLine(t *testing.T) {
 	}
 }
 
-// An import stops at the first bad line and names it; with --skip-invalid it goes on,
-// and says in the end that it did not take everything.
 // The benchmark of tails delivers everything on the leader and on a follower, and says
 // what it found; and it refuses what it cannot do.
 func TestBenchTail(t *testing.T) {
@@ -296,6 +294,8 @@ func TestBenchTail(t *testing.T) {
 	wantFailure(t, tidemark(t, "", "bench", "tail", "--local", "3", "--http", "127.0.0.1:1"), 2, "--local goes without")
 }
 
+// An import stops at the first bad line and names it; with --skip-invalid it goes on,
+// and says in the end that it did not take everything.
 func TestImportOfBrokenLines(t *testing.T) {
 	t.Parallel()
 	c := start(t, 1)

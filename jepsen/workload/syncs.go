@@ -139,16 +139,16 @@ func (d *device) consistencyAt(op *history.Operation) client.Consistency {
 	return client.SessionAt(position)
 }
 
-// show records what a call says of one timeline: a page; or, if it is left out, that it
-// ends where the device is. Nothing is known of one that is left out of an answer that
-// is not complete, nor of one on a node that may be behind the device; such a read is
-// recorded as one that failed.
+// show records what a call says of one timeline: a page; or, if it is left out of a
+// complete answer, that it ends where the device is. Nothing is known of one that is left
+// out of an answer that is not complete; such a read is recorded as one that failed.
 func (d *device) show(name string, place *devicePlace, synced *client.Synced, timeline *client.SyncedTimeline) {
 	op := place.op
 	switch {
-	case timeline == nil && !synced.More && op.Level != history.Local:
-		op.HeadLast = place.last
-	case timeline == nil || len(timeline.Messages) == 0:
+	case timeline == nil && !synced.More:
+		op.HeadLast, op.Position, op.AppliedIndex = place.last, uint64(synced.Position), synced.AppliedIndex
+		op.Staleness = synced.Staleness
+	case timeline == nil || len(timeline.Messages) == 0 && timeline.More:
 		op.Outcome, op.Error = history.Fail, "left out"
 	default:
 		Show(op, &client.Page{
@@ -156,6 +156,8 @@ func (d *device) show(name string, place *devicePlace, synced *client.Synced, ti
 			Position: synced.Position, AppliedIndex: synced.AppliedIndex, Staleness: synced.Staleness,
 		})
 		d.Board.reached(name, op.HeadLast)
-		place.last, place.acknowledged = uint64(timeline.Messages[len(timeline.Messages)-1].SeqID), false
+		if n := len(timeline.Messages); n > 0 {
+			place.last, place.acknowledged = uint64(timeline.Messages[n-1].SeqID), false
+		}
 	}
 }

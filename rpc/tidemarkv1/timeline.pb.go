@@ -75,7 +75,7 @@ func (Direction) EnumDescriptor() ([]byte, []int) {
 }
 
 // SyncPriority says what is served first. Bytes that a higher priority needs are not
-// shared with a lower one.
+// shared with a lower one: while the higher one has more than fits, the lower one waits.
 type SyncPriority int32
 
 const (
@@ -1516,13 +1516,13 @@ type SyncRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who syncs: a user, or user#device. Needed for acks and from_cursor.
 	Reader string `protobuf:"bytes,1,opt,name=reader,proto3" json:"reader,omitempty"`
-	// Up to 10,000, each of another timeline; one that does not exist is not an error, and
-	// counts as up to date. Without any, those of all timelines in which the reader has a
-	// cursor, from the cursor on, in pages of 10,000 timelines: see page_token.
+	// Up to 10,000, each of another timeline, which need not exist. Without any, those of
+	// all timelines in which the reader has a cursor, from the cursor on, in pages of 10,000
+	// timelines: see page_token.
 	Have []*SyncPosition `protobuf:"bytes,2,rep,name=have,proto3" json:"have,omitempty"`
-	// What the reader got, or read, of the last Sync: up to 10,000, each of another
-	// timeline. They are applied before anything is read, 1,024 at a time; if some fail the
-	// call fails, and those before stand.
+	// What the reader got, or read, of the last Sync: up to 1,024, each of another
+	// timeline, all or nothing. They are applied before anything is read; if they fail the
+	// call fails, and if the reading fails later they stand.
 	Acks []*AckItem `protobuf:"bytes,3,rep,name=acks,proto3" json:"acks,omitempty"`
 	// Of the whole answer, about as it is encoded. At most 4 MiB; 0 is 2 MiB. One
 	// message is returned even if it is larger.
@@ -1718,12 +1718,14 @@ func (*SyncPosition_FromCursor) isSyncPosition_Start() {}
 type SyncResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only timelines with news, higher priorities first. Timelines of one priority get equal
-	// parts of the budget; which of them come first is drawn anew in each call.
+	// parts of the budget; which of them come first is drawn anew in each call. A timeline
+	// that ends before after_seq_id is there too, without messages: this node is behind, or
+	// the client has what the cluster has not, as after a restore of older data.
 	Timelines []*SyncTimeline `protobuf:"bytes,1,rep,name=timelines,proto3" json:"timelines,omitempty"`
 	// The budget or a limit ended before all news was sent: sync again from there. If it is
-	// false, everything that is not in timelines is up to date.
+	// false, what was asked for and is not in timelines is up to date.
 	HasMore bool `protobuf:"varint,2,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
-	// The reader has more timelines than fit in one page; empty on the last one.
+	// The reader has more timelines than this page asked for; empty on the last one.
 	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	Position      []byte `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
 	AppliedIndex  uint64 `protobuf:"varint,5,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`

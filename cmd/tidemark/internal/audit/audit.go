@@ -72,7 +72,10 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		defer c.Close()
 		a.nodes = append(a.nodes, c)
 	}
-	err := a.run(ctx)
+	err := a.distinct(ctx)
+	if err == nil {
+		err = a.run(ctx)
+	}
 	if found := (*Difference)(nil); errors.As(err, &found) {
 		a.report.Difference, err = found, nil
 	}
@@ -83,6 +86,29 @@ type audit struct {
 	Config
 	nodes  []*client.Client
 	report *Report
+}
+
+// distinct refuses to compare a node with itself.
+func (a *audit) distinct(ctx context.Context) error {
+	names := map[string]string{}
+	for i, node := range a.nodes {
+		status, err := node.Cluster().Status(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.Endpoints[i], err)
+		}
+		// Clusters that do not know of each other may use one name twice.
+		name := status.GetNodeId()
+		for _, member := range status.GetMembers() {
+			if member.GetNodeId() == status.GetNodeId() {
+				name += " at " + member.GetRaftAddress()
+			}
+		}
+		if first, twice := names[name]; twice {
+			return tidemark.Invalid("endpoints", "must be different nodes; %s and %s are both %s", first, a.Endpoints[i], status.GetNodeId())
+		}
+		names[name] = a.Endpoints[i]
+	}
+	return nil
 }
 
 // run walks the nodes' timelines side by side, in byte order of their names.
@@ -183,11 +209,19 @@ func (a *audit) digests(ctx context.Context, id tidemark.TimelineID, one, other 
 	if of.Last == with.Last && of.Digest == with.Digest {
 		return nil
 	}
-	verified, err := a.nodes[other].VerifyDigests(ctx, id, []client.Digest{{SeqID: of.Last, Digest: of.Digest}}, client.Local(0))
+	at := client.SessionAt(a.nodes[one].Position())
+	verified, err := a.nodes[other].VerifyDigests(ctx, id, []client.Digest{{SeqID: of.Last, Digest: of.Digest}}, at)
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.Endpoints[other], err)
 	}
-	if verified.Equal {
+	switch {
+	case verified.Equal && of.Last == with.Last:
+		// The message is the same, and the head is not: the next one would go on wrongly.
+		return &Difference{
+			Timeline: id, SeqID: of.Last, One: a.Endpoints[one], Other: a.Endpoints[other],
+			WhatOne: "the digest " + of.Digest.String() + " in its head", WhatOther: "the digest " + with.Digest.String() + " in its head",
+		}
+	case verified.Equal:
 		return nil
 	}
 	return a.locate(ctx, id, one, other, of.First, of.Last)
@@ -211,6 +245,9 @@ func (a *audit) locate(ctx context.Context, id tidemark.TimelineID, one, other i
 	if err != nil {
 		return err
 	}
+	if x.Digest == y.Digest {
+		return fmt.Errorf("%s: %s and %s differed, and do not any more; audit them again", id, a.Endpoints[one], a.Endpoints[other])
+	}
 	what := func(m *client.Message) string {
 		return fmt.Sprintf("message id %q of %q with %d bytes, digest %s", m.ID, m.Sender, len(m.Payload), m.Digest)
 	}
@@ -218,10 +255,11 @@ func (a *audit) locate(ctx context.Context, id tidemark.TimelineID, one, other i
 }
 
 func (a *audit) both(ctx context.Context, id tidemark.TimelineID, one, other int, seq tidemark.SeqID) (x, y client.Message, err error) {
-	if x, err = a.nodes[one].Get(ctx, id, seq, client.Local(0)); err != nil {
+	at := client.SessionAt(max(a.nodes[one].Position(), a.nodes[other].Position()))
+	if x, err = a.nodes[one].Get(ctx, id, seq, at); err != nil {
 		return x, y, fmt.Errorf("%s: %w", a.Endpoints[one], err)
 	}
-	if y, err = a.nodes[other].Get(ctx, id, seq, client.Local(0)); err != nil {
+	if y, err = a.nodes[other].Get(ctx, id, seq, at); err != nil {
 		return x, y, fmt.Errorf("%s: %w", a.Endpoints[other], err)
 	}
 	return x, y, nil

@@ -37,12 +37,17 @@ type TailConfig struct {
 }
 
 const (
-	// payloadHeader is the number of an append, which its delivery is known by.
-	payloadHeader = 8
+	// payloadHeader is the place of the node that is measured and the number of the
+	// append, which its delivery is known by.
+	payloadHeader = 16
 	// backlogTimelines is how many timelines share the backlog.
 	backlogTimelines = 100
 	// settle bounds how long deliveries may be missing after the last append.
 	settle = 30 * time.Second
+	// askTimeout bounds the question who leads.
+	askTimeout = 10 * time.Second
+	// maxAppends bounds the appends of one node's turn, all of which are remembered.
+	maxAppends = 50e6
 )
 
 // TailReport is what was measured, once on the leader and once on a follower.
@@ -82,10 +87,12 @@ func (c *TailConfig) Validate() error {
 		return tidemark.Invalid("http", "must name as many addresses as endpoints: %d, not %d", len(c.Endpoints), len(c.HTTP))
 	case c.Subscriptions < 1 || c.Subscriptions > tidemark.MaxTailSubscriptions:
 		return tidemark.Invalid("subscriptions", "must be 1 to %d; it is %d", tidemark.MaxTailSubscriptions, c.Subscriptions)
-	case c.Rate <= 0 || c.Rate > 1e6:
+	case !(c.Rate > 0 && c.Rate <= 1e6): // also not a number
 		return tidemark.Invalid("rate", "must be more than 0 and at most 1000000 a second; it is %v", c.Rate)
 	case c.Duration < time.Second || c.Duration > time.Hour:
 		return tidemark.Invalid("duration", "must be 1s to 1h; it is %v", c.Duration)
+	case c.Rate*c.Duration.Seconds() > maxAppends:
+		return tidemark.Invalid("duration", "must be short enough for at most %.0f appends at %v a second; it is %v", maxAppends, c.Rate, c.Duration)
 	case c.Backlog < backlogTimelines || c.Backlog > 100e6:
 		return tidemark.Invalid("backlog", "must be %d to 100000000 messages; it is %d", backlogTimelines, c.Backlog)
 	case c.Payload < payloadHeader || c.Payload > tidemark.MaxPayloadBytes:
@@ -135,6 +142,8 @@ func (b *tailBench) say(format string, args ...any) {
 
 // nodes are the places in Endpoints of the leader and of one follower.
 func (b *tailBench) nodes(ctx context.Context) ([]int, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	b.leader = -1
 	follower := -1
 	for i, endpoint := range b.Endpoints {
@@ -244,7 +253,7 @@ func (b *tailBench) measure(ctx context.Context, at int) error {
 		return err
 	}
 	node.BytesEach = float64(node.With.Live-node.Before.Live) / float64(b.Subscriptions)
-	if err := b.live(ctx, tail, &node); err != nil {
+	if err := b.live(ctx, tail, &node, at); err != nil {
 		return err
 	}
 	b.report.Nodes = append(b.report.Nodes, node)
@@ -297,7 +306,8 @@ func (b *tailBench) subscribe(ctx context.Context, tail *client.Tail, node *Tail
 		}
 		followed <- nil
 	}()
-	for waiting := b.Subscriptions; waiting > 0; {
+	caughtUp := make(map[*client.Subscription]bool, b.Subscriptions)
+	for len(caughtUp) < b.Subscriptions {
 		event, err := tail.Next(ctx)
 		if err == nil {
 			err = event.Err
@@ -305,8 +315,8 @@ func (b *tailBench) subscribe(ctx context.Context, tail *client.Tail, node *Tail
 		if err != nil {
 			return err
 		}
-		if event.CaughtUp {
-			waiting--
+		if event.CaughtUp { // which comes again when the stream was interrupted
+			caughtUp[event.Subscription] = true
 		}
 	}
 	node.Subscribed = time.Since(begin)
@@ -317,23 +327,29 @@ func (b *tailBench) subscribe(ctx context.Context, tail *client.Tail, node *Tail
 type delivery struct{ replied, delivered atomic.Int64 }
 
 // live appends at the rate and waits until everything has come.
-func (b *tailBench) live(ctx context.Context, tail *client.Tail, node *TailOnNode) error {
+func (b *tailBench) live(ctx context.Context, tail *client.Tail, node *TailOnNode, at int) error {
 	n := max(int(b.Rate*b.Duration.Seconds()), 1)
 	b.say("%s: appending %d messages at %.0f a second", node.Endpoint, n, b.Rate)
 	ctx, cancel := context.WithTimeout(ctx, b.Duration+settle)
 	defer cancel()
+	mark := uint64(at)
 	deliveries := make([]delivery, n)
 	begin := time.Now()
 	planned := func(i int) time.Duration { return time.Duration(float64(i) / b.Rate * float64(time.Second)) }
 	appended := make(chan error, 1)
 	go func() {
 		payload := make([]byte, b.Payload)
-		appended <- b.appendAll(ctx, n, func(i int) (client.Draft, time.Time) {
-			binary.BigEndian.PutUint64(payload, uint64(i))
+		binary.BigEndian.PutUint64(payload, mark)
+		err := b.appendAll(ctx, n, func(i int) (client.Draft, time.Time) {
+			binary.BigEndian.PutUint64(payload[8:], uint64(i))
 			return client.Draft{Timeline: b.liveTimeline(rand.IntN(b.Subscriptions)), Payload: payload}, begin.Add(planned(i))
 		}, func(i int) { deliveries[i].replied.Store(int64(time.Since(begin))) })
+		if err != nil {
+			cancel() // so that nobody waits for what will not come
+		}
+		appended <- err
 	}()
-	if err := b.receive(ctx, tail, begin, deliveries); err != nil {
+	if err := b.receive(ctx, tail, begin, deliveries, mark); err != nil {
 		cancel()
 		return errors.Join(err, <-appended)
 	}
@@ -351,8 +367,9 @@ func (b *tailBench) live(ctx context.Context, tail *client.Tail, node *TailOnNod
 	return nil
 }
 
-// receive notes when each message comes, and refuses one that comes twice.
-func (b *tailBench) receive(ctx context.Context, tail *client.Tail, begin time.Time, deliveries []delivery) error {
+// receive notes when each message with the mark comes, and refuses one that comes twice.
+// One of an earlier turn may come too, on a node that had not got it yet.
+func (b *tailBench) receive(ctx context.Context, tail *client.Tail, begin time.Time, deliveries []delivery, mark uint64) error {
 	for got := 0; got < len(deliveries); {
 		event, err := tail.Next(ctx)
 		if err == nil {
@@ -367,7 +384,10 @@ func (b *tailBench) receive(ctx context.Context, tail *client.Tail, begin time.T
 			if len(m.Payload) < payloadHeader || !strings.HasPrefix(string(m.Timeline), b.Prefix) {
 				return fmt.Errorf("a message came that was not sent: %s %d", m.Timeline, m.SeqID)
 			}
-			number := binary.BigEndian.Uint64(m.Payload)
+			if binary.BigEndian.Uint64(m.Payload) != mark {
+				continue
+			}
+			number := binary.BigEndian.Uint64(m.Payload[8:])
 			if number >= uint64(len(deliveries)) || !deliveries[number].delivered.CompareAndSwap(0, now) {
 				return fmt.Errorf("message %d of %s came twice, or was not sent", m.SeqID, m.Timeline)
 			}

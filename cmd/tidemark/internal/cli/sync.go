@@ -29,7 +29,8 @@ func (a *app) syncCommand() *cobra.Command {
 		Long: `Print what comes after a SeqId in each of the timelines: only those with news, in one
 call and under one byte budget. A timeline without =SEQID is pulled from what --reader
 has acknowledged as delivered, or from its start without a reader. With --reader alone,
-all timelines in which the reader has a cursor are pulled.`,
+the timelines in which the reader has a cursor are pulled: all of them with --all, and
+the first 10,000 without.`,
 		Example: `  tidemark sync conv/42=17 conv/7=0
   tidemark sync --reader alice#phone --ack
   tidemark sync --reader alice#phone --all -o jsonl`,
@@ -125,6 +126,9 @@ func syncRows(t *table, timeline *client.SyncedTimeline) {
 	for i := range timeline.Messages {
 		m := &timeline.Messages[i]
 		t.row(m.Timeline, m.SeqID, m.ServerTime, m.Sender, payloadText(m.Payload))
+	}
+	if timeline.Timeline.Last < timeline.After {
+		t.row(timeline.Timeline.ID, timeline.Timeline.Last, "", "", "is the last; "+timeline.After.String()+" is beyond it")
 	}
 	if timeline.More {
 		t.row(timeline.Timeline.ID, "…", "", "", "up to "+timeline.Timeline.Last.String())

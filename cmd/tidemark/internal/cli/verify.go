@@ -18,7 +18,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	var level levelFlags
 	cmd := &cobra.Command{
 		Use:   "verify TIMELINE",
-		Short: "Recompute a timeline's digests and compare them with every node",
+		Short: "Recompute a timeline's digests and compare them with nodes",
 		Long: `Read the whole timeline through one node, recompute the digest of each message from its
 contents, and ask each of the --endpoints whether it holds the same. The exit status is 0
 only if all do.`,
