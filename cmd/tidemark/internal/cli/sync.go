@@ -34,6 +34,7 @@ the first 10,000 without.`,
 		Example: `  tidemark sync conv/42=17 conv/7=0
   tidemark sync --reader alice#phone --ack
   tidemark sync --reader alice#phone --all -o jsonl`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request, err := f.request(args)
 			if err != nil {
