@@ -45,7 +45,7 @@ func metamorph(t *testing.T, seed uint64, change func(*pebblestore.Options)) {
 		switch n := c.IntN(100); {
 		case n < 40:
 			m = c.batch(t, s, m)
-		case n < 70:
+		case n < 73:
 			m.sameRange(t, s, c.rangeOf(c.timeline()))
 		case n < 75:
 			m.samePull(t, s, c.pull())

@@ -119,7 +119,10 @@ func (m *model) checkPulled(t *testing.T, p *tidemark.Pull, pulled *tidemark.Pul
 }
 
 func (c chance) pull() tidemark.Pull {
-	p := tidemark.Pull{MaxBytes: 1 + c.IntN(3000), MaxMessages: 1 + c.IntN(8), Turn: c.Uint64()}
+	p := tidemark.Pull{MaxBytes: 1 + c.IntN(3000), MaxMessages: 1 + c.IntN(20), Turn: c.Uint64()}
+	if c.IntN(2) == 0 {
+		p.MaxBytes *= 10
+	}
 	if c.IntN(2) == 0 {
 		p.Reader = c.reader()
 	}
@@ -135,10 +138,10 @@ func (c chance) pull() tidemark.Pull {
 }
 
 func TestPullIsComplete(t *testing.T) {
-	for seed := range uint64(5) {
+	for seed := range uint64(4) {
 		c := chance{rand.New(rand.NewPCG(seed, 7))}
 		s, m := storetest.Open(t, nil), newModel()
-		for range 60 {
+		for range 30 {
 			m = c.batch(t, s, m)
 			m.samePull(t, s, c.pull())
 		}
