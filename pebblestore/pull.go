@@ -188,6 +188,9 @@ func (p *pulling) wants(i int) bool {
 func (p *pulling) extend(i, part int) error {
 	v, t := p.view, &p.served[i]
 	h := &t.Head
+	if t.After >= h.Last {
+		return nil // the reader is ahead, maybe so far that After+1 is no SeqID
+	}
 	part = min(part, p.left)
 	next := max(t.After+1, h.First)
 	if n := len(t.Messages); n > 0 {
@@ -200,10 +203,6 @@ func (p *pulling) extend(i, part int) error {
 		} else {
 			t.PreviousDigest = tidemark.InitialDigest(h.Timeline)
 		}
-	}
-	t.More = next <= h.Last
-	if !t.More {
-		return nil // the reader is ahead
 	}
 	v.key = appendMessageKey(v.key[:0], h.Number, seq)
 	for ok := v.iter.SeekGE(v.key); seq <= h.Last && len(t.Messages) < p.pull.MaxMessages; ok = v.iter.Next() {

@@ -2,6 +2,7 @@ package pebblestore_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -290,6 +291,23 @@ func TestPullOfTenThousand(t *testing.T) {
 	t.Logf("%d positions in %v", len(p.Positions), took)
 	if took > 5*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// A reader that is ahead gets the head and no message, however far ahead it is.
+func TestPullOfReaderAhead(t *testing.T) {
+	s := storetest.Open(t, nil)
+	commit(t, s, 1, draft("a", "m1", "x"), draft("a", "m2", "x"))
+	for _, after := range []tidemark.SeqID{3, math.MaxUint64 - 1, math.MaxUint64} {
+		page, err := s.Pull(tidemark.Pull{MaxBytes: 10_000, MaxMessages: 10, Positions: []tidemark.PullPosition{{Timeline: "a", After: after}, {Timeline: "none", After: after}}})
+		if err != nil || len(page.Timelines) != 2 || page.More {
+			t.Fatalf("after %d: %d timelines, more=%t, %v", after, len(page.Timelines), page.More, err)
+		}
+		for i := range page.Timelines {
+			if got := &page.Timelines[i]; len(got.Messages) != 0 || got.More || got.After != after || got.Head.Last >= after {
+				t.Errorf("after %d: %+v", after, got)
+			}
+		}
 	}
 }
 

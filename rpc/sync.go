@@ -106,7 +106,7 @@ func toSyncTimeline(t *tidemark.Pulled, withCursor bool) *tidemarkv1.SyncTimelin
 	if len(t.Messages) > 0 {
 		converted.PreviousDigest = t.PreviousDigest[:]
 	}
-	if t.After+1 < t.Head.First {
+	if t.After < t.Head.First-1 { // First is at least 1
 		converted.TrimmedToSeqId = uint64(t.Head.First)
 	}
 	if withCursor {

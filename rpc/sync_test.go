@@ -3,6 +3,7 @@ package rpc
 import (
 	"bytes"
 	"context"
+	"math"
 	"slices"
 	"testing"
 
@@ -25,19 +26,23 @@ func TestSync(t *testing.T) {
 			{Timeline: "a", Start: &pb.SyncPosition_AfterSeqId{AfterSeqId: 2}, Priority: pb.SyncPriority_SYNC_PRIORITY_LOW},
 			{Timeline: "b", Start: &pb.SyncPosition_FromCursor{FromCursor: true}, Priority: pb.SyncPriority_SYNC_PRIORITY_HIGH},
 			{Timeline: "c", Start: &pb.SyncPosition_AfterSeqId{AfterSeqId: 3}},
+			{Timeline: "d", Start: &pb.SyncPosition_AfterSeqId{AfterSeqId: math.MaxUint64}},
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := tidemark.Pull{Reader: "alice", MaxBytes: 1234, MaxMessages: 5, Positions: []tidemark.PullPosition{
-		{Timeline: "a", After: 2, Class: 2}, {Timeline: "b", FromCursor: true, Class: 0}, {Timeline: "c", After: 3, Class: 1},
+		{Timeline: "a", After: 2, Class: 2}, {Timeline: "b", FromCursor: true, Class: 0}, {Timeline: "c", After: 3, Class: 1}, {Timeline: "d", After: math.MaxUint64, Class: 1},
 	}}
 	asked := *store.pulls.Load()
 	if want.Turn = asked.Turn; !slices.Equal(asked.Positions, want.Positions) || asked.MaxBytes != 1234 || asked.MaxMessages != 5 || asked.Reader != "alice" {
 		t.Errorf("the store was asked for %+v, want %+v", asked, want)
 	}
 	a, c := reply.GetTimelines()[0], reply.GetTimelines()[2]
+	if ahead := reply.GetTimelines()[3]; ahead.GetTrimmedToSeqId() != 0 {
+		t.Errorf("to a client that is ahead trimmed is %d", ahead.GetTrimmedToSeqId())
+	}
 	if a.GetTrimmedToSeqId() != 4 || c.GetTrimmedToSeqId() != 0 {
 		t.Errorf("messages from 4 on: after 2 trimmed is %d, after 3 it is %d", a.GetTrimmedToSeqId(), c.GetTrimmedToSeqId())
 	}
