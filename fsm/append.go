@@ -71,6 +71,10 @@ func (t *transition) execute(d *tidemark.Draft, head *tidemark.Head, exists bool
 	if planted.Is(planted.TimeRegress) {
 		message.ServerTime = t.time
 	}
+	if planted.Is(planted.UngatedChange) {
+		// No more precise than a microsecond: on its own a harmless change.
+		message.ServerTime = max(t.time-t.time%1000, head.LastTime)
+	}
 	message.Digest = tidemark.NextDigest(head.Digest, message.SeqID, message.ServerTime, d.ID, v.content)
 	t.batch.PutMessage(head.Number, &message, v.content)
 	head.Last = message.SeqID

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
+	"tidemark/internal/planted"
 )
 
 const (
@@ -236,6 +238,11 @@ func (in *Incoming) finish() error {
 	}
 	if err := g.markInstalled(&in.header.applied, &s.events); err != nil {
 		return errors.Join(fmt.Errorf("receive snapshot: %w", err), g.db.Close())
+	}
+	if planted.Is(planted.SnapshotWithoutCursors) {
+		if err := g.db.DeleteRange([]byte{tableCursor}, []byte{tableCursor + 1}, pebble.Sync); err != nil {
+			return errors.Join(fmt.Errorf("receive snapshot: %w", wrapPebble(err)), g.db.Close())
+		}
 	}
 	in.gen = g
 	return nil

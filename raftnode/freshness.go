@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+
+	"tidemark/internal/planted"
 )
 
 // freshness remembers up to which moment this node is known to hold everything.
@@ -65,5 +67,9 @@ func (n *Node) probeOnce() (fresh freshAt, ok bool) {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.PeerTimeout)
 	defer cancel()
-	return freshAt{asked, point.term}, n.WaitApplied(ctx, point.index) == nil
+	err = n.WaitApplied(ctx, point.index)
+	if planted.Is(planted.FreshOnArrival) {
+		asked = time.Now()
+	}
+	return freshAt{asked, point.term}, err == nil
 }

@@ -64,6 +64,7 @@ type Node struct {
 	notify chan bool
 	leader *leaderView
 	fresh  freshness
+	lease  clockLease
 
 	leaderReads   rounds[readPoint]
 	followerReads rounds[readPoint]

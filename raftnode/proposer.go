@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tidemark"
+	"tidemark/internal/planted"
 )
 
 // proposer makes Raft entries of what callers propose: group commit without a
@@ -300,6 +301,9 @@ func (p *proposer) settle(f flight, err error) {
 		}
 	} else {
 		err = outcome(err)
+	}
+	if planted.Is(planted.RefusedInFlight) && err == nil && !p.accepts() {
+		err = fmt.Errorf("%w: leadership was given up meanwhile", tidemark.ErrNotLeader)
 	}
 	p.metrics.observeProposal(len(f.batch), time.Since(f.sent), err)
 	if err != nil {

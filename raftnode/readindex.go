@@ -60,6 +60,9 @@ func (n *Node) readIndex(ctx context.Context) (readPoint, error) {
 	if planted.Is(planted.NoReadIndex) {
 		return readPoint{n.machine.Applied().Index, n.raft.CurrentTerm()}, nil
 	}
+	if term := n.raft.CurrentTerm(); planted.Is(planted.ClockLease) && n.lease.held(term) {
+		return readPoint{n.machine.Applied().Index, term}, nil
+	}
 	if n.raft.State() == raft.Leader {
 		point, err := n.leaderReads.wait(ctx)
 		if errors.Is(err, tidemark.ErrNotLeader) {
@@ -76,6 +79,9 @@ func (n *Node) leaderRound() (readPoint, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.PeerTimeout)
 	defer cancel()
 	point, err := n.confirmLeadership(ctx)
+	if planted.Is(planted.ClockLease) && err == nil {
+		n.lease.take(start, point.term)
+	}
 	n.countRound("leader", start, err)
 	return point, err
 }

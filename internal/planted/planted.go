@@ -32,6 +32,19 @@ const (
 	AppliedOutsideBatch Bug = "applied-outside-batch"
 	// RestoreWithoutRename copies a received snapshot over the state (pebblestore).
 	RestoreWithoutRename Bug = "restore-without-rename"
+	// UnverifiedLog reads entries of the log without looking at their checksums (logstore).
+	UnverifiedLog Bug = "unverified-log"
+	// RefusedInFlight tells what was in flight when leadership was handed over as not
+	// applied, although it is (raftnode).
+	RefusedInFlight Bug = "refused-in-flight"
+	// ClockLease lets a leader answer linearizable reads for a time by its own clock (raftnode).
+	ClockLease Bug = "clock-lease"
+	// FreshOnArrival counts the age of a node's data from when it heard, not from when it asked (raftnode).
+	FreshOnArrival Bug = "fresh-on-arrival"
+	// SnapshotWithoutCursors installs a received snapshot without its cursors (pebblestore).
+	SnapshotWithoutCursors Bug = "snapshot-without-cursors"
+	// UngatedChange applies appends otherwise than the version before did (fsm).
+	UngatedChange Bug = "ungated-change"
 	// TailSkip leaves a message out when a tail goes on behind another one (rpc).
 	TailSkip Bug = "tail-skip"
 )
@@ -39,7 +52,8 @@ const (
 // All are the bugs, in a fixed order.
 func All() []Bug {
 	return []Bug{
-		EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, TimeRegress, AppliedOutsideBatch, RestoreWithoutRename, TailSkip,
+		EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, TimeRegress, AppliedOutsideBatch, RestoreWithoutRename,
+		UnverifiedLog, RefusedInFlight, ClockLease, FreshOnArrival, SnapshotWithoutCursors, UngatedChange, TailSkip,
 	}
 }
 

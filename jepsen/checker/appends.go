@@ -205,10 +205,14 @@ func (t *timeline) origin(s sighting) (problem string, op *history.Operation) {
 	return problem, op
 }
 
-// failedAppendVisible finds messages that are read although every attempt to
-// append them, with that content, definitely failed.
+// failedAppendVisible finds messages that are there although every attempt to append
+// them, with that content, definitely failed: they are read, or another attempt is told
+// that it is a retry.
 func failedAppendVisible(x *index, f *findings) {
 	for _, t := range x.timelines {
+		for i := range t.messages {
+			t.firstThatFailed(&t.messages[i], f)
+		}
 		reported := make(map[int32]bool)
 		t.sightings(func(s sighting) {
 			if s.message < 0 || reported[s.message] {
@@ -230,6 +234,31 @@ func failedAppendVisible(x *index, f *findings) {
 			}
 		})
 	}
+}
+
+// firstThatFailed finds a call that was answered as a retry, while all that began before
+// it had ended had failed. A call of the SDK may have been tried more than once itself.
+func (t *timeline) firstThatFailed(m *message, f *findings) {
+	t.attemptsOf(m, func(retry *attempt) bool {
+		if retry.op.Via != history.ViaUnary || retry.outcome != history.OK || !retry.item.Duplicate {
+			return true
+		}
+		var failed *history.Operation
+		possible := false
+		t.attemptsOf(m, func(a *attempt) bool {
+			if a != retry && a.item.Content == retry.item.Content && !retry.op.EndsBefore(a.op.Invoked) {
+				possible = a.outcome != history.Fail
+				failed = a.op
+			}
+			return !possible
+		})
+		if failed != nil && !possible {
+			f.add(t.name, []*history.Operation{failed, retry.op}, "the append of message %q failed (%s), and another one was told that it is at %d already",
+				m.id, failed.Error, retry.item.SeqID)
+			return false
+		}
+		return true
+	})
 }
 
 // duplicateMessage finds message ids that stand at two SeqIDs on one node or in one

@@ -185,7 +185,7 @@ func (s *simulation) start(process int64, client string) {
 	default:
 		s.after(s.delay(), func() {
 			effect(op)
-			if len(op.Items) > 0 && s.rand.IntN(15) == 0 {
+			if len(op.Items) > 0 && op.Via != history.ViaUnary && s.rand.IntN(15) == 0 {
 				// The answer was lost, and the client asks again by itself.
 				s.after(s.delay(), func() { effect(op); s.after(s.delay(), next) })
 				return

@@ -170,6 +170,34 @@ func (m *mutant) failVisible() bool {
 	return true
 }
 
+// failFirst leaves of a message one attempt that was told that it is a retry.
+func (m *mutant) failFirst() bool {
+	for _, t := range m.x.timelines {
+		for i := range t.messages {
+			var retry *attempt
+			var others []*history.Operation
+			t.attemptsOf(&t.messages[i], func(a *attempt) bool {
+				if retry == nil && a.op.Via == history.ViaUnary && a.outcome == history.OK && a.item.Duplicate {
+					retry = a
+				} else if a.op.Kind == history.KindAppend {
+					others = append(others, a.op)
+				} else {
+					others = append(others, nil)
+				}
+				return true
+			})
+			if retry == nil || len(others) == 0 || slices.Contains(others, nil) {
+				continue
+			}
+			for _, op := range others {
+				fail(op)
+			}
+			return true
+		}
+	}
+	return false
+}
+
 func fail(op *history.Operation) {
 	op.Outcome, op.Error = history.Fail, "NO_LEADER"
 	for i := range op.Items {

@@ -69,6 +69,7 @@ var mutations = []mutation{
 	}},
 	{"show a message before it was sent", "unexpected-message", (*mutant).readEarly},
 	{"fail an append that is there", "failed-append-visible", (*mutant).failVisible},
+	{"fail the first append of what was sent twice", "failed-append-visible", (*mutant).failFirst},
 	{"double one message", "duplicate-message", (*mutant).double},
 	{"acknowledge a retry as the first", "duplicate-message", (*mutant).twoFirsts},
 	{"skip a message in the final read of one node", "gap", func(m *mutant) bool {

@@ -12,10 +12,11 @@ import (
 
 func (n *node) Run(ctx context.Context, args ...string) (string, error) {
 	n.mu.Lock()
-	binary := n.binary
+	binary, env := n.binary, n.environment()
 	n.mu.Unlock()
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := n.host.network.start(n.id, cmd)
 	if err == nil {

@@ -46,8 +46,7 @@ func (n *node) Start() error {
 	defer log.Close()
 	cmd := exec.Command(n.binary, n.commandLine()...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(append(os.Environ(), n.host.options.Env...), n.env...)
-	cmd.Env = append(cmd.Env, "TIDEMARK_CLOCK_OFFSET_FILE="+n.clockFile())
+	cmd.Env = append(n.environment(), "TIDEMARK_CLOCK_OFFSET_FILE="+n.clockFile())
 	p := &process{cmd: cmd, exited: make(chan struct{}), exit: Exit{Started: time.Now(), LogPath: path}}
 	if err := n.host.network.start(n.id, cmd); err != nil {
 		return fmt.Errorf("start node %s: %w", n.id, err)
@@ -56,6 +55,11 @@ func (n *node) Start() error {
 	n.logs = append(n.logs, path)
 	go n.wait(p)
 	return nil
+}
+
+// environment is that of the node's program. mu is held.
+func (n *node) environment() []string {
+	return append(append(os.Environ(), n.host.options.Env...), n.env...)
 }
 
 func (n *node) commandLine() []string {

@@ -51,12 +51,24 @@ func Searches() []Search {
 		{Bug: planted.TimeRegress, Mix: []string{"clock"}, Checkers: []string{"digest-chain"}, Duration: 12 * time.Second, Adjust: hasty},
 		{Bug: planted.AppliedOutsideBatch, Mix: []string{"power"}, Checkers: lost, Duration: 12 * time.Second, Adjust: hasty},
 		{Bug: planted.RestoreWithoutRename, Mix: []string{"install"}, Checkers: append([]string{"session-violation", "stale-read", "gap", "page-contiguity"}, lost...), Duration: 30 * time.Second, Adjust: hasty},
+		{Bug: planted.UnverifiedLog, Mix: []string{"log-corrupt"}, Checkers: []string{logMismatch}, Duration: 25 * time.Second, Adjust: keepLogs},
+		{Bug: planted.RefusedInFlight, Mix: []string{"transfer"}, Checkers: []string{"failed-append-visible"}, Duration: 15 * time.Second, Adjust: hasty},
+		{Bug: planted.ClockLease, Mix: []string{"cut-leader"}, Checkers: []string{"stale-read"}, Duration: 15 * time.Second},
+		{Bug: planted.FreshOnArrival, Mix: []string{"slow"}, Checkers: []string{"staleness-bound"}, Duration: 15 * time.Second, Adjust: hasty},
+		{Bug: planted.SnapshotWithoutCursors, Mix: []string{"replace"}, Checkers: []string{"cursor-regress", "replica-divergence"}, Duration: 15 * time.Second, Adjust: hasty},
+		{Bug: planted.UngatedChange, Mix: []string{"rolling-upgrade"}, Checkers: []string{"seq-mismatch", "replica-divergence", "digest-chain"}, Duration: 20 * time.Second, Adjust: hasty},
 		{Bug: planted.TailSkip, Mix: []string{"kill"}, Checkers: []string{"tail-continuity"}, Duration: 12 * time.Second, Adjust: hasty},
 
 		{Bug: planted.EarlyAck, Mix: []string{"pause-kill"}, Checkers: lost, Duration: 18 * time.Second},
 		{Bug: planted.EarlyAck, Mix: []string{"power-all"}, Checkers: lost, Duration: 12 * time.Second, Adjust: hasty},
 		{Bug: planted.AppliedOutsideBatch, Mix: []string{"kill"}, Checkers: lost, Duration: 12 * time.Second, Adjust: hasty},
 		{Bug: planted.AppliedOutsideBatch, Mix: []string{"disk-failing"}, Checkers: lost, Duration: 15 * time.Second, Adjust: hasty},
+		{Bug: planted.RefusedInFlight, Mix: []string{"rolling-restart"}, Checkers: []string{"failed-append-visible"}, Duration: 20 * time.Second, Adjust: hasty},
+		{Bug: planted.ClockLease, Mix: []string{"one-way"}, Checkers: []string{"stale-read"}, Duration: 20 * time.Second},
+		{Bug: planted.ClockLease, Mix: []string{"pause-leader"}, Checkers: []string{"stale-read"}, Duration: 20 * time.Second},
+		{Bug: planted.FreshOnArrival, Mix: []string{"lossy"}, Checkers: []string{"staleness-bound"}, Duration: 15 * time.Second, Adjust: hasty},
+		{Bug: planted.SnapshotWithoutCursors, Mix: []string{"remove"}, Checkers: []string{"cursor-regress", "replica-divergence"}, Duration: 15 * time.Second, Adjust: hasty},
+		{Bug: planted.SnapshotWithoutCursors, Mix: []string{"grow-shrink"}, Checkers: []string{"cursor-regress", "replica-divergence"}, Duration: 15 * time.Second, Adjust: hasty},
 	}
 }
 

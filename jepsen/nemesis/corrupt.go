@@ -16,15 +16,20 @@ import (
 )
 
 func corruption() []named {
-	return []named{{name: "disk-corrupt", lane: Processes, needs: []host.Feature{host.FeatureDisk},
-		what: "on the disks of a minority a bit is flipped, or a file is cut short or taken back to what it was; " +
-			"a node that refuses its data, or whose check finds damage, is rebuilt from the others when healed",
-		inject: corrupt}}
+	return []named{
+		{name: "disk-corrupt", lane: Processes, needs: []host.Feature{host.FeatureDisk},
+			what: "on the disks of a minority a bit is flipped, or a file is cut short or taken back to what it was; " +
+				"a node that refuses its data, or whose check finds damage, is rebuilt from the others when healed",
+			inject: corrupt(kindsOfFiles)},
+		{name: "log-corrupt", lane: Processes, needs: []host.Feature{host.FeatureDisk},
+			what:   "disk-corrupt, but always with a bit in the Raft log",
+			inject: corrupt(bitsOfTheLog)},
+	}
 }
 
 // Corrupts reports whether the nemesis with this name damages files, so that those
 // of its targets need not be readable.
-func Corrupts(name string) bool { return name == "disk-corrupt" }
+func Corrupts(name string) bool { return name == "disk-corrupt" || name == "log-corrupt" }
 
 // damage is what can be done to a file. Each is promised to be found before
 // the node serves anything wrong, or to be without harm:
@@ -43,6 +48,8 @@ const (
 	cutShort    damage = "cut short"
 	takenBack   damage = "taken back"
 	flippedLive damage = "flipped while it runs"
+	// flippedData is flipped, in what was written to a file that is made larger in advance.
+	flippedData damage = "flipped where it was written"
 )
 
 // kindOfFile is a kind of file of a node's data. Each has the same chance, however many
@@ -67,8 +74,15 @@ var kindsOfFiles = []kindOfFile{
 	{"**/PEERS", []damage{flipped, cutShort}},
 }
 
+// bitsOfTheLog are the part of them in which a log that is not verified shows.
+var bitsOfTheLog = []kindOfFile{{"**/raft/log.wal/*.wal", []damage{flippedData}}}
+
 // corrupt damages one file of each node of a minority.
-func corrupt(ctx context.Context, w *World) (Harm, error) {
+func corrupt(kinds []kindOfFile) func(context.Context, *World) (Harm, error) {
+	return func(ctx context.Context, w *World) (Harm, error) { return corruptMinority(ctx, w, kinds) }
+}
+
+func corruptMinority(ctx context.Context, w *World, kinds []kindOfFile) (Harm, error) {
 	nodes := w.Cluster.Nodes()
 	victims := shuffled(nodes, w.Rand)[:max(1, (len(nodes)-1)/2)]
 	outcome := new(string)
@@ -79,7 +93,7 @@ func corrupt(ctx context.Context, w *World) (Harm, error) {
 	}}
 	var details []string
 	for _, n := range victims {
-		detail, err := damageOneFile(ctx, w, n)
+		detail, err := damageOneFile(ctx, w, n, kinds)
 		details = append(details, detail)
 		harm.Detail = strings.Join(details, "; ")
 		if err != nil {
@@ -90,14 +104,14 @@ func corrupt(ctx context.Context, w *World) (Harm, error) {
 }
 
 // damageOneFile does it, and lets the node run afterwards, if it will.
-func damageOneFile(ctx context.Context, w *World, n host.Node) (detail string, err error) {
+func damageOneFile(ctx context.Context, w *World, n host.Node, kinds []kindOfFile) (detail string, err error) {
 	control, err := controlOf(n)
 	if err != nil {
 		return "", err
 	}
-	for _, i := range w.Rand.Perm(len(kindsOfFiles)) {
-		how := kindsOfFiles[i].damages[w.Rand.IntN(len(kindsOfFiles[i].damages))]
-		detail, err = harmFile(ctx, w, n, control, kindsOfFiles[i].pattern, how)
+	for _, i := range w.Rand.Perm(len(kinds)) {
+		how := kinds[i].damages[w.Rand.IntN(len(kinds[i].damages))]
+		detail, err = harmFile(ctx, w, n, control, kinds[i].pattern, how)
 		// A node that is young does not have all of them, and some come and go.
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -135,12 +149,28 @@ func harmFile(ctx context.Context, w *World, n host.Node, control disk.Control, 
 		d, err := control.Truncate(pattern, -1, w.Rand.Uint64())
 		return told(d, fmt.Sprintf("%s to %d bytes", how, d.Offset)), err
 	}
-	d, err := control.FlipBit(pattern, -1, w.Rand.Uint64())
+	offset := int64(-1)
+	if how == flippedData {
+		path, err := oneFile(w, control, pattern)
+		if err != nil {
+			return "", err
+		}
+		pattern, offset = path, w.Rand.Int64N(max(1, control.Stats().Files[path].WroteBytes))
+	}
+	d, err := control.FlipBit(pattern, offset, w.Rand.Uint64())
 	return told(d, fmt.Sprintf("bit %d at %d %s", d.Bit, d.Offset, how)), err
 }
 
 // saveOne remembers one of the files that match.
 func saveOne(w *World, control disk.Control, pattern string) (*disk.Saved, error) {
+	path, err := oneFile(w, control, pattern)
+	if err != nil {
+		return nil, err
+	}
+	return control.Save(path)
+}
+
+func oneFile(w *World, control disk.Control, pattern string) (string, error) {
 	var paths []string
 	for path := range control.Stats().Files {
 		if disk.Match(pattern, path) {
@@ -148,10 +178,10 @@ func saveOne(w *World, control disk.Control, pattern string) (*disk.Saved, error
 		}
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("no file matches %q: %w", pattern, fs.ErrNotExist)
+		return "", fmt.Errorf("no file matches %q: %w", pattern, fs.ErrNotExist)
 	}
 	slices.Sort(paths)
-	return control.Save(paths[w.Rand.IntN(len(paths))])
+	return paths[w.Rand.IntN(len(paths))], nil
 }
 
 // mendTimeout bounds the time until one damaged node, or the one in its place, is whole.

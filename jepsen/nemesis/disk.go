@@ -53,7 +53,7 @@ func MayEnd(name string, status int) bool {
 	switch name {
 	case "disk-full", "disk-hang", "disk-hang-leader", "disk-failing", "disk-slow":
 		return true
-	case "disk-corrupt":
+	case "disk-corrupt", "log-corrupt":
 		return status == refused
 	}
 	return false

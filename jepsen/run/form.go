@@ -51,7 +51,7 @@ func (r *run) form(ctx context.Context) error {
 	r.recorder = history.NewRecorder(history.Meta{
 		Name: "tidemark", Seed: r.Seed, Mix: r.Mix, Version: r.Version, CommandLine: r.CommandLine,
 	})
-	r.logs = newLogs(r.Binary, r.recorder)
+	r.logs = newLogs(r.Binary, r.Env, r.recorder)
 	options.Inspect = func(n host.Node) { r.logs.read(ctx, n) }
 	var err error
 	if r.host, err = host.New(options); err != nil {

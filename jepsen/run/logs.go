@@ -36,7 +36,9 @@ const (
 // `log` command. Nodes cut the front of their logs all the time, so a log is read
 // after each end of its node's process.
 type logs struct {
-	binary   string
+	binary string
+	// env is what nodes have beside the environment of this process.
+	env      []string
 	recorder *history.Recorder
 
 	mu sync.Mutex
@@ -54,8 +56,8 @@ type unreadLog struct {
 	err  error
 }
 
-func newLogs(binary string, recorder *history.Recorder) *logs {
-	return &logs{binary: binary, recorder: recorder, shown: map[host.NodeID][]history.LogEntry{}}
+func newLogs(binary string, env []string, recorder *history.Recorder) *logs {
+	return &logs{binary: binary, env: env, recorder: recorder, shown: map[host.NodeID][]history.LogEntry{}}
 }
 
 // read records what is new in the log of a node that does not run. Once ctx has
@@ -85,6 +87,7 @@ func (l *logs) list(ctx context.Context, n host.Node) ([]history.LogEntry, error
 	ctx, cancel := context.WithTimeout(ctx, logTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, l.binary, "log", "--data-dir", n.DataDir(), "--output", "jsonl")
+	cmd.Env = append(os.Environ(), l.env...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()

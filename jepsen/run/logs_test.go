@@ -159,7 +159,7 @@ func (n stoppedNode) DataDir() string { return n.dir }
 // before, and a directory without a node has none.
 func TestUnreadLogs(t *testing.T) {
 	recorder := history.NewRecorder(history.Meta{})
-	l := newLogs(binary, recorder)
+	l := newLogs(binary, nil, recorder)
 	empty := stoppedNode{dir: t.TempDir()}
 	l.read(t.Context(), empty)
 	if found := l.anomalies(recorder.History()); len(found) > 0 {

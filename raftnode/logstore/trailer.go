@@ -5,6 +5,8 @@ import (
 	"hash/crc32"
 
 	"github.com/hashicorp/raft"
+
+	"tidemark/internal/planted"
 )
 
 // Both libraries keep every field of a raft.Log, and neither checks them when it
@@ -102,7 +104,7 @@ func unseal(l *raft.Log) (trailer, bool) {
 		synced: binary.LittleEndian.Uint64(b[4:]),
 		sum:    binary.LittleEndian.Uint32(b[12:]),
 	}
-	if t.sum != entrySum(t.prev, t.synced, l, l.Extensions[:n]) {
+	if t.sum != entrySum(t.prev, t.synced, l, l.Extensions[:n]) && !planted.Is(planted.UnverifiedLog) {
 		return trailer{}, false
 	}
 	if l.Extensions = l.Extensions[:n:n]; n == 0 {

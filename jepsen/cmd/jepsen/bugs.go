@@ -97,7 +97,13 @@ func search(ctx context.Context, searches []hunt.Search, options run.Options, at
 	var all []hunt.Found
 	missed := 0
 	for _, s := range searches {
-		found, err := s.Run(ctx, options, attempts)
+		// A mix that begins with the oldest kept version has that without a bug.
+		of := options
+		of.Mix = s.Mix
+		if err := withOldest(ctx, &of); err != nil {
+			return err
+		}
+		found, err := s.Run(ctx, of, attempts)
 		if err != nil {
 			return err
 		}
