@@ -96,7 +96,7 @@ func InitialDigest(timeline TimelineID) (digest Digest) {
 //	i64 server time, nanoseconds since 1970
 //	u32 length of message_id, message_id
 //	content hash (32 bytes)
-//	0x00 (a source, for inbox entries, will follow 0x01)
+//	0x00
 func NextDigest(previous Digest, seq SeqID, serverTime Time, id MessageID, content ContentHash) (digest Digest) {
 	state := sha256Pool.Get().(*hashState)
 	defer sha256Pool.Put(state)

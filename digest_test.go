@@ -22,7 +22,13 @@ func TestDigestVectors(t *testing.T) {
 	content2 := second.Hash(tidemark.HashPayload(second.Payload))
 	two := tidemark.NextDigest(one, 2, 1700000000000000002, second.ID, content2)
 
+	inbox := tidemark.InitialDigest("inbox/bob")
+	entry := tidemark.NextReferenceDigest(inbox, 1, 1700000000000000005, "m1", &tidemark.Source{Timeline: "conv/1", SeqID: 1, Digest: one})
+
 	for name, pair := range map[string][2]string{
+		"initial digest of an inbox": {inbox.String(), "90368326f2b480d81ab437347dc4d180"},
+		"digest of an entry of it":   {entry.String(), "1c5b2756bc8b9e7a0e101ed6e8385b71"},
+
 		"initial digest":     {zero.String(), "83b0448a4a8ca179aa897f812b4ab2e5"},
 		"content hash of m1": {hex.EncodeToString(content1[:]), "7ccebeb30d133b3b206026618917afec2108d9a50525a5c0e2a8863be1af7ac9"},
 		"digest of m1":       {one.String(), "79fbbc7ccd6934ae4c9f37f5aa999673"},

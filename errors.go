@@ -16,6 +16,8 @@ var (
 	ErrMessageIDConflict = errors.New("message id is taken by other content")
 	// ErrSequenceConflict is returned when expected_last_seq_id is not the last SeqID; see SequenceConflictError.
 	ErrSequenceConflict = errors.New("last sequence id is not the expected one")
+	// ErrRecipientsConflict is returned when the recipient set has another version than expected_version; see VersionConflictError.
+	ErrRecipientsConflict = errors.New("recipient set has another version than the expected one")
 	// ErrBatchAborted is returned for the valid items of an atomic batch of which another item failed.
 	ErrBatchAborted = errors.New("another item of the atomic batch failed")
 	// ErrTimelineNotFound is returned when nothing was ever appended to the timeline.
@@ -44,6 +46,8 @@ var (
 	ErrStopping = errors.New("node is stopping")
 	// ErrStale is returned when a local read would be older than the bound that it asked for.
 	ErrStale = errors.New("node's data is older than the bound")
+	// ErrUpgradeIncomplete is returned for what not all members of the cluster are known to understand.
+	ErrUpgradeIncomplete = errors.New("not all members run a version that can do this")
 	// ErrNotCaughtUp is returned when a node did not apply a position before the deadline.
 	ErrNotCaughtUp = errors.New("node has not applied the position yet")
 )
@@ -87,3 +91,11 @@ func (e *SequenceConflictError) Error() string {
 	return fmt.Sprintf("expected_last_seq_id is %d, but the last sequence id is %d", e.Expected, e.Last)
 }
 func (e *SequenceConflictError) Is(target error) bool { return target == ErrSequenceConflict }
+
+// VersionConflictError says what the version of a recipient set is. It is ErrRecipientsConflict.
+type VersionConflictError struct{ Expected, Version uint64 }
+
+func (e *VersionConflictError) Error() string {
+	return fmt.Sprintf("expected_version is %d, but the version is %d", e.Expected, e.Version)
+}
+func (e *VersionConflictError) Is(target error) bool { return target == ErrRecipientsConflict }

@@ -20,13 +20,16 @@ type Head struct {
 // Count is the number of retained messages.
 func (h *Head) Count() uint64 { return uint64(h.Last) + 1 - uint64(h.First) }
 
-// Cursor says how far a reader has come in a timeline. Both marks only grow, and
-// Read never exceeds Delivered: what was read was delivered.
+// Cursor says how far a reader has come in a timeline. Its marks only grow, unless they
+// are set back on purpose, and Read never exceeds Delivered: what was read was delivered.
 type Cursor struct {
 	Timeline  TimelineID
 	Reader    ReaderID
 	Delivered SeqID
 	Read      SeqID
+	// Floor is the first message that the reader may see, who joined late or cleared the
+	// history; 0 for all. It is at most one more than the timeline's last SeqID.
+	Floor SeqID
 	// UpdatedTime is the leader's clock at the last change.
 	UpdatedTime Time
 }

@@ -2,6 +2,7 @@ package tidemark
 
 import (
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -19,6 +20,18 @@ type MessageID string
 // ReaderID names whoever acknowledges: a user, or a device as user#device. It is
 // 1 to MaxReaderIDBytes bytes of UTF-8 without control characters.
 type ReaderID string
+
+// User is the part of the name before the first "#", which devices of one user share;
+// the whole name if there is none, or nothing before it.
+func (id ReaderID) User() string { return UserOf(string(id)) }
+
+// UserOf is the user of a reader or a sender, which are named alike.
+func UserOf(name string) string {
+	if user, _, _ := strings.Cut(name, "#"); user != "" {
+		return user
+	}
+	return name
+}
 
 // SeqID is the place of a message in its timeline: 1, 2, 3, … without gaps.
 // Zero stands for "before the first message".

@@ -47,6 +47,16 @@ const (
 	// what a listing that names no limit gets.
 	MaxListItems     = 1000
 	DefaultListItems = 100
+	// MaxConversations bounds the timelines that a listing by newest activity sorts.
+	MaxConversations = 100_000
+	// MaxRecipients bounds a recipient set: an append to so many inboxes takes all
+	// replicas some fifty milliseconds, in which nothing else is applied. Larger groups
+	// are for fan-out on read.
+	MaxRecipients = 10_000
+	// MaxListedInboxes bounds the inboxes that one append lists, which are in its log
+	// entry, and MaxRecipientChanges what one call adds to and removes from a set.
+	MaxListedInboxes    = 1000
+	MaxRecipientChanges = 1000
 	// MaxClockSkew is how far a timeline's server time may run ahead of a new
 	// leader's clock before the leader says so in its log.
 	MaxClockSkew = 500 * time.Millisecond

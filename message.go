@@ -35,6 +35,9 @@ type Message struct {
 	ServerTime Time
 	// Digest closes the chain over all messages of the timeline up to this one.
 	Digest Digest
+	// Source is nil, or, for an entry of an inbox, the message that it refers to. All of
+	// Draft but the Timeline is the source's then.
+	Source *Source
 }
 
 // Size is what the message counts against byte limits and heads: the bytes of

@@ -36,14 +36,17 @@ type Pulled struct {
 	After SeqID
 	Class uint8
 	// Messages are contiguous. They start behind After or, if messages after that are
-	// gone, at Head.First. There may be none if others took all bytes.
+	// gone, at Head.First, or at the floor of Cursor. There may be none if others took all bytes.
 	Messages []Message
 	// PreviousDigest is the digest that the chain of Messages starts from, if there are any.
 	PreviousDigest Digest
 	// More says that there is more after Messages.
 	More bool
-	// Cursor is that of Pull.Reader; without marks if it has none.
+	// Cursor is that of Pull.Reader; without marks if it has none. No message before its
+	// floor is among Messages.
 	Cursor Cursor
+	// Unread is what the reader has not read; see CursorPage.
+	Unread uint64
 }
 
 // PullPage is the answer to a Pull: only timelines with news, in the order in which

@@ -32,6 +32,8 @@ type Range struct {
 	Seq       SeqID
 	Time      Time
 	Direction Direction
+	// Reader is whose floor bounds the page, or empty.
+	Reader ReaderID
 	// Limit and MaxBytes bound the page, in messages and in bytes as counted by
 	// Draft.Size; both are positive. One message is returned even if it is
 	// larger than MaxBytes, so that a reader always gets on.
@@ -49,6 +51,9 @@ type Page struct {
 	PreviousDigest Digest
 	// Head is that of the timeline in the same consistent view.
 	Head Head
+	// Floor is that of Range.Reader: no message before it is in the page, whatever the
+	// timeline holds.
+	Floor SeqID
 	// Applied is an index that covers all that the page shows.
 	Applied uint64
 }

@@ -15,7 +15,24 @@ import (
 // AppendOption is an option of one append.
 type AppendOption func(*appendOptions)
 
-type appendOptions struct{ expected *tidemark.SeqID }
+type appendOptions struct {
+	expected      *tidemark.SeqID
+	fanOut        tidemark.FanOut
+	advanceSender bool
+}
+
+// FanOut delivers a reference to each inbox of the timeline's recipient set (see
+// SetRecipients), atomically with the message. A retry delivers nothing more, also if the
+// set has changed since the first attempt.
+func FanOut() AppendOption { return func(o *appendOptions) { o.fanOut.Recipients = true } }
+
+// FanOutTo delivers a reference to each of the inboxes: up to 1,000, each once.
+func FanOutTo(inboxes ...tidemark.TimelineID) AppendOption {
+	return func(o *appendOptions) { o.fanOut.Inboxes = append(o.fanOut.Inboxes, inboxes...) }
+}
+
+// AdvanceSenderCursor moves the read mark that the sender has, as a reader, to the message.
+func AdvanceSenderCursor() AppendOption { return func(o *appendOptions) { o.advanceSender = true } }
 
 // ExpectLastSeqID lets the append fail with a tidemark.SequenceConflictError unless
 // seq is the timeline's last SeqID. 0 asks for a timeline that holds nothing.
@@ -110,7 +127,7 @@ func (c *Client) submit(ctx context.Context, draft Draft, opts []AppendOption) (
 	for _, option := range opts {
 		option(&o)
 	}
-	request, err := draft.complete("", o.expected)
+	request, err := draft.complete("", &o)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +144,7 @@ func (c *Client) submit(ctx context.Context, draft Draft, opts []AppendOption) (
 
 // complete gives the draft what makes it retryable, an id and with it a time,
 // checks it, and renders it. prefix is that of field names in errors.
-func (d *Draft) complete(prefix string, expected *tidemark.SeqID) (*pb.AppendRequest, error) {
+func (d *Draft) complete(prefix string, o *appendOptions) (*pb.AppendRequest, error) {
 	if d.ID == "" {
 		id, err := uuid.NewV7()
 		if err != nil {
@@ -145,7 +162,10 @@ func (d *Draft) complete(prefix string, expected *tidemark.SeqID) (*pb.AppendReq
 	if err := words.Validate(prefix); err != nil {
 		return nil, err
 	}
-	return d.request(expected), nil
+	if err := o.fanOut.Validate(prefix, d.Timeline); err != nil {
+		return nil, err
+	}
+	return d.request(o), nil
 }
 
 // appendResult translates what a node answered; who asked fills in the rest.
@@ -160,5 +180,8 @@ func (c *Client) appendResult(reply *pb.AppendResponse) (AppendResult, error) {
 		Digest:     digestOf(reply.GetDigest()),
 		Duplicate:  reply.GetDuplicate(),
 		Position:   position,
+
+		Inboxes:           int(reply.GetInboxes()),
+		RecipientsVersion: reply.GetRecipientsVersion(),
 	}, nil
 }

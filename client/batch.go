@@ -18,7 +18,11 @@ type BatchOption func(*batchOptions)
 type batchOptions struct {
 	atomic   bool
 	expected map[tidemark.TimelineID]tidemark.SeqID
+	fanOut   tidemark.FanOut
 }
+
+// FanOutEach is FanOut for each item of a batch.
+func FanOutEach() BatchOption { return func(o *batchOptions) { o.fanOut.Recipients = true } }
 
 // Atomic appends all of the batch or nothing of it. The batch must fit into one log
 // entry of 512 KiB.
@@ -87,16 +91,16 @@ func newBatch(c *Client, drafts []Draft, o batchOptions) (*batch, error) {
 	expected := maps.Clone(o.expected)
 	for i := range b.drafts {
 		draft := &b.drafts[i]
-		var expect *tidemark.SeqID
+		item := appendOptions{fanOut: o.fanOut}
 		if seq, ok := expected[draft.Timeline]; ok {
-			expect = &seq
+			item.expected = &seq
 			delete(expected, draft.Timeline)
 		}
-		item, err := draft.complete(fmt.Sprintf("items[%d].", i), expect)
+		request, err := draft.complete(fmt.Sprintf("items[%d].", i), &item)
 		if err != nil {
 			return nil, err
 		}
-		b.items = append(b.items, item)
+		b.items = append(b.items, request)
 		b.open = append(b.open, i)
 	}
 	for timeline := range expected {

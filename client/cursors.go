@@ -16,13 +16,41 @@ type AckItem struct {
 	Timeline tidemark.TimelineID
 	// Delivered and Read must not be beyond the timeline's last SeqID. Read implies Delivered.
 	Delivered, Read tidemark.SeqID
+	// Floor is the first message that the reader may see, who joined late or cleared the
+	// history: at most one more than the last SeqID. It is honoured by reads with As, by
+	// Sync, and by what is unread.
+	Floor tidemark.SeqID
 }
 
 // Ack moves cursors of a reader forward, all or none, and returns them in the order
 // of the items: 1 to 1,024, each of another timeline. It can be repeated at will.
 func (c *Client) Ack(ctx context.Context, reader tidemark.ReaderID, items ...AckItem) ([]Cursor, error) {
-	request := &pb.AckRequest{Reader: string(reader), Items: ackItems(items)}
-	return do(ctx, c, call{name: "Ack", write: true, repeatable: true}, func(ctx context.Context, node *endpoint) ([]Cursor, error) {
+	return c.ack(ctx, &pb.AckRequest{Reader: string(reader), Items: ackItems(items)})
+}
+
+// RewindItem says where the marks of a reader in one timeline are to be. A mark that is
+// nil is left as it is, but for what keeps Read within Delivered; 0 stands for nothing.
+type RewindItem struct {
+	Timeline               tidemark.TimelineID
+	Delivered, Read, Floor *tidemark.SeqID
+}
+
+// Rewind sets cursors of a reader to what is given, also back: mark as unread, or give the
+// history back. All or none, as Ack. What another device acknowledges at the same time
+// may come before or after it.
+func (c *Client) Rewind(ctx context.Context, reader tidemark.ReaderID, items ...RewindItem) ([]Cursor, error) {
+	request := &pb.AckRequest{Reader: string(reader), Rewind: true}
+	for _, item := range items {
+		request.Items = append(request.Items, &pb.AckItem{
+			Timeline: string(item.Timeline), DeliveredSeqId: (*uint64)(item.Delivered), ReadSeqId: (*uint64)(item.Read), FloorSeqId: (*uint64)(item.Floor),
+		})
+	}
+	return c.ack(ctx, request)
+}
+
+func (c *Client) ack(ctx context.Context, request *pb.AckRequest) ([]Cursor, error) {
+	kind := call{name: "Ack", write: true, repeatable: !request.GetRewind()}
+	return do(ctx, c, kind, func(ctx context.Context, node *endpoint) ([]Cursor, error) {
 		reply, err := node.timelines.Ack(ctx, request)
 		if err != nil {
 			return nil, err
@@ -43,6 +71,9 @@ func ackItems(items []AckItem) []*pb.AckItem {
 		}
 		if item.Read > 0 {
 			out[i].ReadSeqId = proto.Uint64(uint64(item.Read))
+		}
+		if item.Floor > 0 {
+			out[i].FloorSeqId = proto.Uint64(uint64(item.Floor))
 		}
 	}
 	return out
@@ -75,6 +106,15 @@ func (c *Client) TimelineCursors(ctx context.Context, timeline tidemark.Timeline
 // were created. An error ends the sequence.
 func (c *Client) ReaderCursors(ctx context.Context, reader tidemark.ReaderID, opts ...ListOption) iter.Seq2[Cursor, error] {
 	return c.cursors(ctx, &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Reader{Reader: string(reader)}}, opts)
+}
+
+// Conversations lists the cursors of a reader with what is unread, the timeline with the
+// newest message first: an app's list of conversations. One that gets a message meanwhile
+// may be left out. An error ends the sequence.
+func (c *Client) Conversations(ctx context.Context, reader tidemark.ReaderID, opts ...ListOption) iter.Seq2[Cursor, error] {
+	return c.cursors(ctx, &pb.ListCursorsRequest{
+		By: &pb.ListCursorsRequest_Reader{Reader: string(reader)}, Order: pb.CursorOrder_CURSOR_ORDER_ACTIVITY,
+	}, opts)
 }
 
 // CountCursors counts what TimelineCursors would list.

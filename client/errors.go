@@ -80,6 +80,8 @@ var reasons = map[string]struct {
 	"MEMBER_NOT_FOUND":    {tidemark.ErrMemberNotFound, final},
 	"MEMBER_NOT_READY":    {tidemark.ErrMemberNotReady, final},
 	"MEMBERSHIP_UNSAFE":   {tidemark.ErrMembershipUnsafe, final},
+	"RECIPIENTS_CONFLICT": {tidemark.ErrRecipientsConflict, final},
+	"UPGRADE_INCOMPLETE":  {tidemark.ErrUpgradeIncomplete, final},
 	"NOT_LEADER":          {tidemark.ErrNotLeader, notApplied},
 	"NO_LEADER":           {tidemark.ErrNoLeader, notApplied},
 	"OVERLOADED":          {tidemark.ErrOverloaded, notApplied},
@@ -202,6 +204,12 @@ func wordOf(code codes.Code, reason, message string, metadata map[string]string)
 		last, err2 := strconv.ParseUint(metadata[metadataLast], 10, 64)
 		if err1 == nil && err2 == nil {
 			return known.verdict, &tidemark.SequenceConflictError{Expected: tidemark.SeqID(expected), Last: tidemark.SeqID(last)}
+		}
+	case "RECIPIENTS_CONFLICT":
+		expected, err1 := strconv.ParseUint(metadata["expected_version"], 10, 64)
+		version, err2 := strconv.ParseUint(metadata["version"], 10, 64)
+		if err1 == nil && err2 == nil {
+			return known.verdict, &tidemark.VersionConflictError{Expected: expected, Version: version}
 		}
 	}
 	return known.verdict, known.err

@@ -202,7 +202,7 @@ func ExampleClient_Ack() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("unread:", cursors[0].Unread())
+	fmt.Println("unread:", cursors[0].Last-cursors[0].Read)
 	for cursor, err := range c.TimelineCursors(ctx, "conv/42", client.ReadAtLeast(2)) {
 		if err != nil {
 			log.Fatal(err)

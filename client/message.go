@@ -41,6 +41,9 @@ type Message struct {
 	ServerTime time.Time
 	// Digest closes the chain over all messages of the timeline up to this one.
 	Digest tidemark.Digest
+	// Source is nil, or, for an entry of an inbox, the message that it refers to: ID, Sender,
+	// Type, Payload, Attributes and ClientTime are the source's then.
+	Source *tidemark.Source
 }
 
 // AppendResult says where an append ended up.
@@ -56,6 +59,10 @@ type AppendResult struct {
 	Duplicate bool
 	// Position is where a read with SessionAt sees the message.
 	Position tidemark.Position
+	// Inboxes is how many inboxes got a reference, and RecipientsVersion the version of the
+	// recipient set that was used; 0 if the message was there already.
+	Inboxes           int
+	RecipientsVersion uint64
 }
 
 // Timeline sums up a timeline.
@@ -71,23 +78,25 @@ type Timeline struct {
 	Digest tidemark.Digest
 }
 
-// Cursor says how far a reader has come in a timeline. Both marks only grow.
+// Cursor says how far a reader has come in a timeline. Its marks only grow, unless Rewind
+// sets them back.
 type Cursor struct {
 	Timeline tidemark.TimelineID
 	Reader   tidemark.ReaderID
 	// Delivered and Read are the last SeqIDs that were acknowledged as such. Read implies Delivered.
 	Delivered, Read tidemark.SeqID
 	UpdatedTime     time.Time
-	// Last is the timeline's last SeqID.
-	Last tidemark.SeqID
-}
-
-// Unread is the number of SeqIDs after Read.
-func (c Cursor) Unread() uint64 {
-	if c.Read >= c.Last {
-		return 0
-	}
-	return uint64(c.Last - c.Read)
+	// Floor is the first message that the reader may see; 0 for all.
+	Floor tidemark.SeqID
+	// Last is the timeline's last SeqID, and LastTime the server time of its last message.
+	Last     tidemark.SeqID
+	LastTime time.Time
+	// Unread is how many messages the reader has not read: of those that the timeline holds,
+	// the ones behind Read and not before Floor that were not sent by the reader's own
+	// user, which is what stands before the first "#". It is known (UnreadKnown) in what
+	// ReaderCursors, Conversations and Sync return.
+	Unread      uint64
+	UnreadKnown bool
 }
 
 // Tidemark is the draft in the words of the root package, with which content
@@ -108,7 +117,7 @@ func (d Draft) Tidemark() (tidemark.Draft, error) {
 	}, nil
 }
 
-func (d *Draft) request(expected *tidemark.SeqID) *pb.AppendRequest {
+func (d *Draft) request(o *appendOptions) *pb.AppendRequest {
 	request := &pb.AppendRequest{
 		Timeline:          string(d.Timeline),
 		MessageId:         string(d.ID),
@@ -116,7 +125,12 @@ func (d *Draft) request(expected *tidemark.SeqID) *pb.AppendRequest {
 		Type:              d.Type,
 		Payload:           d.Payload,
 		Attributes:        d.Attributes,
-		ExpectedLastSeqId: (*uint64)(expected),
+		ExpectedLastSeqId: (*uint64)(o.expected),
+
+		AdvanceSenderCursor: o.advanceSender,
+	}
+	if !o.fanOut.None() {
+		request.FanOut = &pb.FanOut{Recipients: o.fanOut.Recipients, Inboxes: names(o.fanOut.Inboxes)}
 	}
 	if !d.ClientTime.IsZero() {
 		request.ClientTime = timestamppb.New(d.ClientTime)
@@ -138,7 +152,23 @@ func messageOf(m *pb.Message) Message {
 		SeqID:      tidemark.SeqID(m.GetSeqId()),
 		ServerTime: timeOf(m.GetServerTime()),
 		Digest:     digestOf(m.GetDigest()),
+		Source:     sourceOf(m.GetSource()),
 	}
+}
+
+func sourceOf(s *pb.Source) *tidemark.Source {
+	if s == nil {
+		return nil
+	}
+	return &tidemark.Source{Timeline: tidemark.TimelineID(s.GetTimeline()), SeqID: tidemark.SeqID(s.GetSeqId()), Digest: digestOf(s.GetDigest())}
+}
+
+func names(ids []tidemark.TimelineID) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = string(id)
+	}
+	return out
 }
 
 func timelineOf(t *pb.Timeline) Timeline {
@@ -161,7 +191,11 @@ func cursorOf(c *pb.Cursor) Cursor {
 		Delivered:   tidemark.SeqID(c.GetDeliveredSeqId()),
 		Read:        tidemark.SeqID(c.GetReadSeqId()),
 		UpdatedTime: timeOf(c.GetUpdatedAt()),
+		Floor:       tidemark.SeqID(c.GetFloorSeqId()),
 		Last:        tidemark.SeqID(c.GetLastSeqId()),
+		LastTime:    timeOf(c.GetLastServerTime()),
+		Unread:      c.GetUnread(),
+		UnreadKnown: c.Unread != nil,
 	}
 }
 

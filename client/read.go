@@ -91,6 +91,11 @@ func AckPrevious(reader tidemark.ReaderID, delivered, read tidemark.SeqID) ReadO
 	})
 }
 
+// As reads as the reader: what is before the floor of its cursor is left out.
+func As(reader tidemark.ReaderID) ReadOption {
+	return readOption(func(o *readOptions) { o.reader = reader })
+}
+
 // Page is one contiguous page of a timeline.
 type Page struct {
 	// Messages are in rising order of SeqID, whichever way the read went.
@@ -99,6 +104,8 @@ type Page struct {
 	More bool
 	// PreviousDigest is the digest before the first of Messages.
 	PreviousDigest tidemark.Digest
+	// Floor is that of the reader, with As or AckPrevious: what is before it was left out.
+	Floor tidemark.SeqID
 	// Timeline is as the same view shows it.
 	Timeline Timeline
 	// Position is where a read with SessionAt sees at least as much.
@@ -190,6 +197,7 @@ func (c *Client) read(ctx context.Context, request *pb.ReadRequest) (*Page, erro
 			Messages:       make([]Message, len(reply.GetMessages())),
 			More:           reply.GetHasMore(),
 			PreviousDigest: digestOf(reply.GetPreviousDigest()),
+			Floor:          tidemark.SeqID(reply.GetFloorSeqId()),
 			Timeline:       timelineOf(reply.GetTimeline()),
 			Position:       position,
 			AppliedIndex:   reply.GetAppliedIndex(),

@@ -84,7 +84,8 @@ type SyncedTimeline struct {
 	// Trimmed, if it is not 0, is where Messages start because what lies between After
 	// and it is gone.
 	Trimmed tidemark.SeqID
-	// Cursor is that of the reader, if there is one.
+	// Cursor is that of the reader, if there is one, with what is unread. Messages do not
+	// start before its Floor.
 	Cursor Cursor
 }
 
@@ -251,6 +252,8 @@ func advance(have []Have, timelines []SyncedTimeline) {
 		case place == nil:
 		case n > 0:
 			place.After, place.FromCursor = t.Messages[n-1].SeqID, false
+		case t.Cursor.Floor > place.After+1:
+			place.After, place.FromCursor = min(t.Cursor.Floor-1, t.Timeline.Last), false
 		case t.Timeline.Last < t.After:
 			place.After, place.FromCursor = t.Timeline.Last, false
 		}

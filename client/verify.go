@@ -98,5 +98,6 @@ func (m *Message) NextDigest(previous tidemark.Digest) (tidemark.Digest, error) 
 	if err != nil {
 		return tidemark.Digest{}, err
 	}
-	return tidemark.NextDigest(previous, m.SeqID, serverTime, m.ID, draft.Hash(tidemark.HashPayload(m.Payload))), nil
+	words := tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: serverTime, Source: m.Source}
+	return words.ChainDigest(previous), nil
 }

@@ -18,7 +18,7 @@ type verdict struct {
 
 // append applies one Append.
 func (t *transition) append(a *Append) (AppendResult, error) {
-	if err := checkDraft(&a.Draft, whole); err != nil {
+	if err := checkAppend(a, whole); err != nil {
 		return AppendResult{Err: err}, nil
 	}
 	head, exists, err := t.batch.Head(a.Draft.Timeline)
@@ -32,7 +32,7 @@ func (t *transition) append(a *Append) (AppendResult, error) {
 	if verdict.err != nil {
 		return AppendResult{Err: verdict.err}, nil
 	}
-	return t.execute(&a.Draft, &head, exists, &verdict)
+	return t.execute(a, &head, exists, &verdict)
 }
 
 // judge decides about one append whose draft is valid. before are messages that
@@ -60,7 +60,8 @@ func (t *transition) judge(a *Append, head *tidemark.Head, exists bool, before a
 
 // execute does what judge decided. head is that of the draft's timeline, and is
 // only meaningful if the timeline exists.
-func (t *transition) execute(d *tidemark.Draft, head *tidemark.Head, exists bool, v *verdict) (AppendResult, error) {
+func (t *transition) execute(a *Append, head *tidemark.Head, exists bool, v *verdict) (AppendResult, error) {
+	d := &a.Draft
 	if v.duplicate != 0 {
 		return t.repeat(head.Number, v.duplicate)
 	}
@@ -82,7 +83,23 @@ func (t *transition) execute(d *tidemark.Draft, head *tidemark.Head, exists bool
 	head.LastTime = message.ServerTime
 	head.Digest = message.Digest
 	t.batch.PutHead(*head)
-	return AppendResult{SeqID: message.SeqID, ServerTime: message.ServerTime, Digest: message.Digest}, nil
+	result := AppendResult{SeqID: message.SeqID, ServerTime: message.ServerTime, Digest: message.Digest}
+	if a.FanOut.None() && !a.AdvanceSender {
+		return result, nil
+	}
+	var err error
+	if result.Inboxes, result.RecipientsVersion, err = t.deliver(&a.FanOut, &message, head.Number); err == nil && a.AdvanceSender {
+		err = t.advance(head, &message)
+	}
+	return result, err
+}
+
+// checkAppend reports the first broken rule. item is where the append stands in its command.
+func checkAppend(a *Append, item place) error {
+	if err := checkDraft(&a.Draft, item); err != nil {
+		return err
+	}
+	return checkFanOut(a, item)
 }
 
 // repeat gives the first result again to a retry.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"tidemark"
+	"tidemark/internal/planted"
 	"tidemark/pebblestore"
 )
 
@@ -66,7 +67,14 @@ type transition struct {
 	batch *pebblestore.Batch
 	// time is the leader's clock when it proposed the entry.
 	time tidemark.Time
+	// delivered counts the references that were put into inboxes.
+	delivered int
+	late      *lateDeliveries
 }
+
+// deliveredBytes is what one reference counts against maxBatchBytes: about what it and
+// the head of its inbox take in a store batch.
+const deliveredBytes = 256
 
 func (r *run) begin() {
 	r.batch, r.open = r.machine.store.NewBatch(), true
@@ -128,7 +136,12 @@ func (r *run) applyCommands(e *tidemark.Entry) []any {
 	}
 	scratch.commands = decoded.commands
 	results := make([]any, len(decoded.commands))
-	t := transition{batch: r.batch, time: decoded.leaderTime}
+	t := transition{batch: r.batch, time: decoded.leaderTime, late: &r.machine.late}
+	if planted.Is(planted.FanOutInTwo) {
+		if err := t.deliverLate(); err != nil {
+			r.machine.stop(cannotApply(e, "", err))
+		}
+	}
 	for i, data := range decoded.commands {
 		err := decodeCommand(data, &scratch.command)
 		if err == nil {
@@ -138,6 +151,7 @@ func (r *run) applyCommands(e *tidemark.Entry) []any {
 			r.machine.stop(cannotApply(e, fmt.Sprintf("command %d of %d", i+1, len(decoded.commands)), err))
 		}
 	}
+	r.bytes += t.delivered * deliveredBytes
 	return results
 }
 
@@ -152,9 +166,24 @@ func (t *transition) apply(c *command) (any, error) {
 		return boxed(t.ack(&c.ack))
 	case kindNoop:
 		return NoopResult{}, nil
+	case kindRaiseLevel:
+		return boxed(t.raiseLevel(&c.raise))
+	case kindSetRecipients:
+		return boxed(t.setRecipients(&c.set))
 	default:
 		return nil, fmt.Errorf("%w: command has the unknown kind %d", tidemark.ErrNewerFormat, c.kind)
 	}
+}
+
+// raiseLevel applies one RaiseLevel.
+func (t *transition) raiseLevel(c *RaiseLevel) (RaiseLevelResult, error) {
+	if c.Level > Level {
+		return RaiseLevelResult{}, fmt.Errorf("%w: the cluster is raised to feature level %d; this build knows %d", tidemark.ErrNewerFormat, c.Level, Level)
+	}
+	if c.Level > t.batch.Level() {
+		t.batch.SetLevel(c.Level)
+	}
+	return RaiseLevelResult{t.batch.Level()}, nil
 }
 
 func boxed[T any](result T, err error) (any, error) { return result, err }

@@ -45,12 +45,11 @@ func (t *transition) appendBatch(b *AppendBatch) (AppendBatchResult, error) {
 	}
 	result := AppendBatchResult{Results: make([]AppendResult, len(b.Items))}
 	for i := range b.Items {
-		d := &b.Items[i].Draft
-		head, exists, err := t.batch.Head(d.Timeline)
+		head, exists, err := t.batch.Head(b.Items[i].Draft.Timeline)
 		if err != nil {
 			return AppendBatchResult{}, err
 		}
-		if result.Results[i], err = t.execute(d, &head, exists, &p.verdicts[i]); err != nil {
+		if result.Results[i], err = t.execute(&b.Items[i], &head, exists, &p.verdicts[i]); err != nil {
 			return AppendBatchResult{}, err
 		}
 	}
@@ -61,7 +60,7 @@ func (t *transition) appendBatch(b *AppendBatch) (AppendBatchResult, error) {
 // a later one would have met is not known, so none is blamed for its expected one.
 func (t *transition) planItem(p *plan, a *Append, item place) error {
 	v := &p.verdicts[item]
-	if v.err = checkDraft(&a.Draft, item); v.err == nil {
+	if v.err = checkAppend(a, item); v.err == nil {
 		timeline, err := t.planTimeline(p, a.Draft.Timeline)
 		if err != nil {
 			return err
@@ -75,10 +74,34 @@ func (t *transition) planItem(p *plan, a *Append, item place) error {
 		if v.err == nil && v.duplicate == 0 {
 			timeline.head.Last++
 			timeline.added[a.Draft.ID] = pebblestore.DedupeEntry{SeqID: timeline.head.Last, Content: [16]byte(v.content[:])}
+			if err := t.planFanOut(p, a, timeline); err != nil {
+				return err
+			}
 		}
 	}
 	if v.err != nil && p.failed == whole {
 		p.failed = item
+	}
+	return nil
+}
+
+// planFanOut counts what the item would deliver, for the expectations of later ones.
+func (t *transition) planFanOut(p *plan, a *Append, timeline *plannedTimeline) error {
+	if a.FanOut.None() {
+		return nil
+	}
+	fanOut := a.FanOut
+	fanOut.Recipients = fanOut.Recipients && timeline.exists // one that is made here has no set
+	targets, _, err := t.targets(&fanOut, timeline.head.Number)
+	if err != nil {
+		return err
+	}
+	for _, inbox := range targets {
+		planned, err := t.planTimeline(p, inbox)
+		if err != nil {
+			return err
+		}
+		planned.head.Last++
 	}
 	return nil
 }

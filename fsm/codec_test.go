@@ -44,6 +44,17 @@ var (
 		{Timeline: "conv/2", Read: seq(1 << 40)},
 		{Timeline: "conv/3"},
 	}}
+	fannedAppend = Append{
+		Draft:         tidemark.Draft{Timeline: "conv/7", ID: "m", Sender: "alice", ClientTime: tidemark.NoTime},
+		FanOut:        tidemark.FanOut{Recipients: true, Inboxes: []tidemark.TimelineID{"inbox/b", "inbox/a"}},
+		AdvanceSender: true,
+	}
+	someRewind = Ack{Reader: "bob#phone", Items: []AckItem{{Timeline: "conv/1", Delivered: seq(0), Floor: seq(9)}}, Rewind: true}
+	someLevel  = RaiseLevel{Level: 3}
+	someSet    = SetRecipients{Timeline: "conv/7", Change: tidemark.RecipientChange{Replace: true, Add: []tidemark.TimelineID{"inbox/a", "inbox/b"}}}
+	someChange = SetRecipients{Timeline: "conv/7", Change: tidemark.RecipientChange{
+		Add: []tidemark.TimelineID{"inbox/c"}, Remove: []tidemark.TimelineID{"inbox/a", "inbox/d"}, ExpectedVersion: new(uint64),
+	}}
 	goldenTime = time.Unix(1_800_000_000, 5)
 )
 
@@ -62,6 +73,11 @@ var golden = []struct {
 		command{kind: kindAppendBatch, batch: AppendBatch{Items: []Append{leastAppend, fullAppend}}}},
 	{"ack", someAck.Encode(), command{kind: kindAck, ack: someAck}},
 	{"noop", Noop{}.Encode(), command{kind: kindNoop}},
+	{"append-fan-out", fannedAppend.Encode(), command{kind: kindAppend, append: fannedAppend}},
+	{"ack-rewind", someRewind.Encode(), command{kind: kindAck, ack: someRewind}},
+	{"raise-level", someLevel.Encode(), command{kind: kindRaiseLevel, raise: someLevel}},
+	{"set-recipients", someSet.Encode(), command{kind: kindSetRecipients, set: someSet}},
+	{"set-recipients-change", someChange.Encode(), command{kind: kindSetRecipients, set: someChange}},
 }
 
 func readGolden(t *testing.T, name string, encoded []byte) []byte {
@@ -240,7 +256,7 @@ func TestRefusedEncodings(t *testing.T) {
 		says       string
 	}{
 		{"empty command", "", tidemark.ErrCorrupt, "command cannot be decoded"},
-		{"kind 5", "2a00", tidemark.ErrNewerFormat, "command has the unknown kind 5"},
+		{"kind 15", "7a00", tidemark.ErrNewerFormat, "command has the unknown kind 15"},
 		{"kind as varint", "0801", tidemark.ErrNewerFormat, "command has the unknown field 1 of wire type 0"},
 		{"two kinds", "22002a00", tidemark.ErrCorrupt, "command has more than one kind"},
 		{"noop with a field", "22020801", tidemark.ErrNewerFormat, "noop has the unknown field 1 of wire type 0"},

@@ -10,6 +10,12 @@ type Append struct {
 	// timeline that does not exist. A retry of an append that was applied is
 	// recognized by its message id first, so it gets its first result.
 	Expected *tidemark.SeqID
+	// FanOut says which inboxes get a reference, together with the message. A retry
+	// delivers nothing, whatever it says: the first append has. It needs Level 3.
+	FanOut tidemark.FanOut
+	// AdvanceSender moves the read mark of the cursor that the sender has, as a reader of
+	// its name, to the message. It needs Level 3.
+	AdvanceSender bool
 }
 
 // AppendBatch is atomic: all of its items are appended, or none. Items take
@@ -21,15 +27,50 @@ type AppendBatch struct{ Items []Append }
 type Ack struct {
 	Reader tidemark.ReaderID
 	Items  []AckItem
+	// Rewind sets marks to what the items say, also back. It needs Level 2.
+	Rewind bool
 }
 
 // AckItem says how far the reader has come in one timeline. A mark that is nil,
-// or not beyond the one that the cursor has, changes nothing.
+// or not beyond the one that the cursor has unless Ack.Rewind is set, changes nothing.
 type AckItem struct {
 	Timeline tidemark.TimelineID
-	// Delivered and Read are at most the timeline's last SeqID. Read implies Delivered.
+	// Delivered and Read are at most the timeline's last SeqID. Read implies Delivered;
+	// with Rewind, a Delivered before the read mark takes that back too.
 	Delivered, Read *tidemark.SeqID
+	// Floor is the first message that the reader may see, at most the last SeqID + 1. It
+	// needs Level 2.
+	Floor *tidemark.SeqID
 }
+
+// Level is the feature level that this version understands: 2 has floors and rewinds
+// of cursors, 3 recipients and fan-out. What a level adds may be proposed only when the
+// store has it.
+const Level uint32 = 3
+
+// SetRecipients changes the recipient set of a timeline, which it creates if it does not
+// exist. It needs Level 3. Its result is a SetRecipientsResult.
+type SetRecipients struct {
+	Timeline tidemark.TimelineID
+	Change   tidemark.RecipientChange
+}
+
+// SetRecipientsResult is the outcome of a SetRecipients.
+type SetRecipientsResult struct {
+	// Version and Count are those after it. A change that changes nothing leaves the version.
+	Version, Count uint64
+	// Err is nil, or wraps tidemark.ErrInvalid or ErrRecipientsConflict. Nothing was
+	// changed then.
+	Err error
+}
+
+// RaiseLevel says that all members of the cluster understand a feature level. Less than
+// the present one changes nothing. A version that does not understand the level stops.
+// Its result is a RaiseLevelResult.
+type RaiseLevel struct{ Level uint32 }
+
+// RaiseLevelResult is the outcome of a RaiseLevel: the level that is in force.
+type RaiseLevelResult struct{ Level uint32 }
 
 // Noop changes nothing but the applied index. A new leader proposes one, to know
 // that all entries of the terms before its own are applied. Its result is a NoopResult.
@@ -44,6 +85,10 @@ type AppendResult struct {
 	Digest     tidemark.Digest
 	// Duplicate says that the timeline held the same message before.
 	Duplicate bool
+	// Inboxes is how many inboxes got a reference, and RecipientsVersion the version of the
+	// recipient set that was used; 0 for a duplicate.
+	Inboxes           int
+	RecipientsVersion uint64
 	// Err is nil, or wraps tidemark.ErrInvalid, ErrMessageIDConflict or
 	// ErrSequenceConflict, or, within an atomic batch, ErrBatchAborted. Nothing
 	// was appended then.

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -22,6 +23,8 @@ type command struct {
 	append Append
 	batch  AppendBatch
 	ack    Ack
+	raise  RaiseLevel
+	set    SetRecipients
 }
 
 // decodeEntry decodes the data of a log entry. The commands are appended to
@@ -82,6 +85,10 @@ func decodeCommand(data []byte, c *command) error {
 		err = decodeAck(f.bytes, &c.ack)
 	case kindNoop:
 		err = decodeNoop(f.bytes)
+	case kindRaiseLevel:
+		err = decodeRaiseLevel(f.bytes, &c.raise)
+	case kindSetRecipients:
+		err = decodeSetRecipients(f.bytes, &c.set)
 	default:
 		return fmt.Errorf("%w: command has the unknown kind %d", tidemark.ErrNewerFormat, f.number)
 	}
@@ -125,6 +132,13 @@ func decodeAppend(data []byte, a *Append) error {
 			a.Expected = f.seq()
 		case f.is(fieldAppendPayload, protowire.BytesType):
 			d.Payload = f.bytes
+		case f.is(fieldAppendRecipients, protowire.VarintType) && f.value == 1:
+			a.FanOut.Recipients = true
+		case f.is(fieldAppendInbox, protowire.BytesType):
+			a.FanOut.Inboxes = append(a.FanOut.Inboxes, tidemark.TimelineID(f.bytes))
+			r.repeated()
+		case f.is(fieldAppendAdvance, protowire.VarintType) && f.value == 1:
+			a.AdvanceSender = true
 		default:
 			return r.unknown(f)
 		}
@@ -187,6 +201,8 @@ func decodeAck(data []byte, ack *Ack) error {
 			}
 			ack.Items = append(ack.Items, item)
 			r.repeated()
+		case f.is(fieldAckRewind, protowire.VarintType) && f.value == 1:
+			ack.Rewind = true
 		default:
 			return r.unknown(f)
 		}
@@ -208,11 +224,55 @@ func decodeAckItem(data []byte) (item AckItem, err error) {
 			item.Delivered = f.seq()
 		case f.is(fieldAckItemRead, protowire.VarintType):
 			item.Read = f.seq()
+		case f.is(fieldAckItemFloor, protowire.VarintType):
+			item.Floor = f.seq()
 		default:
 			return item, r.unknown(f)
 		}
 	}
 	return item, nil
+}
+
+func decodeRaiseLevel(data []byte, raise *RaiseLevel) error {
+	r := reader{message: "raise_level", rest: data}
+	for r.more() {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		if !f.is(fieldRaiseLevelLevel, protowire.VarintType) || f.value > math.MaxUint32 {
+			return r.unknown(f)
+		}
+		raise.Level = uint32(f.value)
+	}
+	return nil
+}
+
+func decodeSetRecipients(data []byte, set *SetRecipients) error {
+	r := reader{message: "set_recipients", rest: data}
+	for r.more() {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case f.is(fieldSetRecipientsTimeline, protowire.BytesType):
+			set.Timeline = tidemark.TimelineID(f.bytes)
+		case f.is(fieldSetRecipientsReplace, protowire.VarintType) && f.value == 1:
+			set.Change.Replace = true
+		case f.is(fieldSetRecipientsAdd, protowire.BytesType):
+			set.Change.Add = append(set.Change.Add, tidemark.TimelineID(f.bytes))
+			r.repeated()
+		case f.is(fieldSetRecipientsRemove, protowire.BytesType):
+			set.Change.Remove = append(set.Change.Remove, tidemark.TimelineID(f.bytes))
+			r.repeated()
+		case f.is(fieldSetRecipientsExpected, protowire.VarintType):
+			set.Change.ExpectedVersion = (*uint64)(f.seq())
+		default:
+			return r.unknown(f)
+		}
+	}
+	return nil
 }
 
 func decodeNoop(data []byte) error {

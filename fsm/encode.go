@@ -22,6 +22,9 @@ const (
 	kindAppendBatch = 2
 	kindAck         = 3
 	kindNoop        = 4
+	kindRaiseLevel  = 5
+
+	kindSetRecipients = 6
 
 	fieldAppendTimeline   = 1
 	fieldAppendMessageID  = 2
@@ -31,6 +34,9 @@ const (
 	fieldAppendClientTime = 6
 	fieldAppendExpected   = 7
 	fieldAppendPayload    = 8
+	fieldAppendRecipients = 9
+	fieldAppendInbox      = 10
+	fieldAppendAdvance    = 11
 
 	fieldAttributeKey   = 1
 	fieldAttributeValue = 2
@@ -39,10 +45,20 @@ const (
 
 	fieldAckReader = 1
 	fieldAckItem   = 2
+	fieldAckRewind = 3
 
 	fieldAckItemTimeline  = 1
 	fieldAckItemDelivered = 2
 	fieldAckItemRead      = 3
+	fieldAckItemFloor     = 4
+
+	fieldRaiseLevelLevel = 1
+
+	fieldSetRecipientsTimeline = 1
+	fieldSetRecipientsReplace  = 2
+	fieldSetRecipientsAdd      = 3
+	fieldSetRecipientsRemove   = 4
+	fieldSetRecipientsExpected = 5
 )
 
 // EncodeEntry returns the data of a log entry that applies the encoded commands
@@ -100,17 +116,41 @@ func (c Ack) Encode() []byte {
 		body := appendText(nil, fieldAckItemTimeline, string(item.Timeline))
 		body = appendSeq(body, fieldAckItemDelivered, item.Delivered)
 		body = appendSeq(body, fieldAckItemRead, item.Read)
+		body = appendSeq(body, fieldAckItemFloor, item.Floor)
 		b = appendBytes(b, fieldAckItem, body)
 	}
-	return wrap(kindAck, b)
+	return wrap(kindAck, appendTrue(b, fieldAckRewind, c.Rewind))
 }
 
 // Encode returns the command for EncodeEntry.
 func (Noop) Encode() []byte { return wrap(kindNoop, nil) }
 
+// Encode returns the command for EncodeEntry.
+func (c RaiseLevel) Encode() []byte {
+	b := protowire.AppendTag(nil, fieldRaiseLevelLevel, protowire.VarintType)
+	return wrap(kindRaiseLevel, protowire.AppendVarint(b, uint64(c.Level)))
+}
+
+// Encode returns the command for EncodeEntry.
+func (c SetRecipients) Encode() []byte {
+	b := appendText(nil, fieldSetRecipientsTimeline, string(c.Timeline))
+	b = appendTrue(b, fieldSetRecipientsReplace, c.Change.Replace)
+	for _, inbox := range c.Change.Add {
+		b = appendText(b, fieldSetRecipientsAdd, string(inbox))
+	}
+	for _, inbox := range c.Change.Remove {
+		b = appendText(b, fieldSetRecipientsRemove, string(inbox))
+	}
+	return wrap(kindSetRecipients, appendSeq(b, fieldSetRecipientsExpected, (*tidemark.SeqID)(c.Change.ExpectedVersion)))
+}
+
 // sizeHint is at least the size of the encoded body.
 func (a *Append) sizeHint() int {
-	return a.Draft.Size() + len(a.Draft.Timeline) + 64 + 16*len(a.Draft.Attributes)
+	size := a.Draft.Size() + len(a.Draft.Timeline) + 64 + 16*len(a.Draft.Attributes)
+	for _, inbox := range a.FanOut.Inboxes {
+		size += len(inbox) + 8
+	}
+	return size
 }
 
 func wrap(kind protowire.Number, body []byte) []byte {
@@ -136,7 +176,19 @@ func appendAppend(b []byte, a *Append) []byte {
 	if len(d.Payload) > 0 {
 		b = appendBytes(b, fieldAppendPayload, d.Payload)
 	}
-	return b
+	b = appendTrue(b, fieldAppendRecipients, a.FanOut.Recipients)
+	for _, inbox := range a.FanOut.Inboxes {
+		b = appendText(b, fieldAppendInbox, string(inbox))
+	}
+	return appendTrue(b, fieldAppendAdvance, a.AdvanceSender)
+}
+
+// appendTrue appends the field, or nothing if it is false.
+func appendTrue(b []byte, field protowire.Number, value bool) []byte {
+	if !value {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), 1)
 }
 
 func appendBytes(b []byte, field protowire.Number, value []byte) []byte {

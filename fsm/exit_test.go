@@ -49,11 +49,11 @@ func openToExit(t *testing.T, dir string, fs vfs.FS) *Machine {
 
 func TestFatalByDefaultExits(t *testing.T) {
 	if dir := os.Getenv(exitDir); dir != "" {
-		openToExit(t, dir, nil).ApplyBatch([]tidemark.Entry{commandsOf(7, 3, []byte{0x2a, 0})})
+		openToExit(t, dir, nil).ApplyBatch([]tidemark.Entry{commandsOf(7, 3, []byte{0x7a, 0})})
 		t.Fatal("went on")
 	}
 	said := runToExit(t, filepath.Join(t.TempDir(), "store"))
-	if want := "tidemark: cannot apply log entry: index 7, term 3, command 1 of 1: data has a newer format: command has the unknown kind 5"; !strings.Contains(said, want) {
+	if want := "tidemark: cannot apply log entry: index 7, term 3, command 1 of 1: data has a newer format: command has the unknown kind 15"; !strings.Contains(said, want) {
 		t.Errorf("said %s, want %s", said, want)
 	}
 }

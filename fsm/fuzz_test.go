@@ -61,6 +61,10 @@ func reencode(c *command) []byte {
 		return c.batch.Encode()
 	case kindAck:
 		return c.ack.Encode()
+	case kindRaiseLevel:
+		return c.raise.Encode()
+	case kindSetRecipients:
+		return c.set.Encode()
 	default:
 		return Noop{}.Encode()
 	}

@@ -45,6 +45,7 @@ type Machine struct {
 	// is written afterwards.
 	stopped error
 	scratch scratch
+	late    lateDeliveries
 	// batchBytes is maxBatchBytes, and less in tests.
 	batchBytes int
 }
@@ -73,6 +74,9 @@ func New(store *pebblestore.Store, o Options) *Machine {
 
 // Applied is that of the last entry whose effect is visible.
 func (m *Machine) Applied() tidemark.Applied { return m.store.Applied() }
+
+// Level is the feature level of the cluster, as far as this node has applied.
+func (m *Machine) Level() uint32 { return m.store.Level() }
 
 // WaitApplied returns nil once the entry with the index is applied and visible.
 // If ctx ends first, the error wraps tidemark.ErrNotCaughtUp and the context's

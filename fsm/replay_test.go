@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -42,9 +43,13 @@ func randomLog(random *rand.Rand, entries int) []tidemark.Entry {
 type generator struct{ *rand.Rand }
 
 func (g generator) command() []byte {
-	switch g.IntN(10) {
+	switch g.IntN(12) {
 	case 0:
 		return Noop{}.Encode()
+	case 10:
+		return RaiseLevel{Level: 1 + g.Uint32N(Level)}.Encode()
+	case 11:
+		return g.recipients().Encode()
 	case 1, 2:
 		batch := AppendBatch{Items: make([]Append, g.IntN(5))}
 		for i := range batch.Items {
@@ -55,7 +60,11 @@ func (g generator) command() []byte {
 		ack := Ack{Reader: tidemark.ReaderID(fmt.Sprintf("reader%d", g.IntN(3)))}
 		for range g.IntN(3) {
 			ack.Items = append(ack.Items, AckItem{Timeline: g.timeline(), Delivered: g.seq(), Read: g.seq()})
+			if g.IntN(4) == 0 {
+				ack.Items[len(ack.Items)-1].Floor = g.seq()
+			}
 		}
+		ack.Rewind = g.IntN(5) == 0
 		return ack.Encode()
 	default:
 		return g.append().Encode()
@@ -73,7 +82,41 @@ func (g generator) append() Append {
 	if g.IntN(4) == 0 {
 		a.Expected = g.seq()
 	}
+	if g.IntN(3) == 0 {
+		a.Draft.Sender = fmt.Sprintf("reader%d#%d", g.IntN(3), g.IntN(2))
+	}
+	a.FanOut.Recipients = g.IntN(4) == 0
+	if g.IntN(6) == 0 {
+		a.FanOut.Inboxes = g.inboxes()
+	}
+	a.AdvanceSender = g.IntN(8) == 0
 	return a
+}
+
+func (g generator) recipients() SetRecipients {
+	c := SetRecipients{Timeline: g.timeline()}
+	switch g.IntN(3) {
+	case 0:
+		c.Change = tidemark.RecipientChange{Replace: true, Add: g.inboxes()}
+	case 1:
+		c.Change.Remove = g.inboxes()
+	default:
+		c.Change.Add = g.inboxes()
+	}
+	if g.IntN(5) == 0 {
+		version := g.Uint64N(4)
+		c.Change.ExpectedVersion = &version
+	}
+	return c
+}
+
+// inboxes are some that are conversations at the same time.
+func (g generator) inboxes() (inboxes []tidemark.TimelineID) {
+	for range g.IntN(4) {
+		inboxes = append(inboxes, g.timeline(), tidemark.TimelineID(fmt.Sprintf("inbox/%d", g.IntN(4))))
+	}
+	slices.Sort(inboxes)
+	return slices.Compact(inboxes)
 }
 
 func (g generator) timeline() tidemark.TimelineID {

@@ -23,6 +23,11 @@ const (
 	rule1TypeBytes       = 64
 	rule1AttributesBytes = 4 << 10
 	rule1PayloadBytes    = 256 << 10
+
+	// Of what came with feature level 3.
+	rule3Recipients       = 10_000
+	rule3ListedInboxes    = 1000
+	rule3RecipientChanges = 1000
 )
 
 // What the door lets through, apply accepts. If one of these does not compile, a
@@ -35,6 +40,9 @@ const (
 	_ uint = rule1TypeBytes - tidemark.MaxTypeBytes
 	_ uint = rule1AttributesBytes - tidemark.MaxAttributesBytes
 	_ uint = rule1PayloadBytes - tidemark.MaxPayloadBytes
+	_ uint = rule3Recipients - tidemark.MaxRecipients
+	_ uint = rule3ListedInboxes - tidemark.MaxListedInboxes
+	_ uint = rule3RecipientChanges - tidemark.MaxRecipientChanges
 )
 
 // checkDraft reports the first broken rule. item is where the draft stands in its command.

@@ -37,10 +37,16 @@ type Batch struct {
 	cursors     map[placeKey]*cursorChange
 	cursorOrder []placeKey
 
+	// recipients are the sets that were looked at, as this batch would leave them.
+	recipients map[uint64]*RecipientSet
+	// sent are the ordinals of the last messages of users; see senders.go.
+	sent map[placeKey]uint64
+
 	applied *tidemark.Applied
+	level   uint32 // 0 if it was not set
 }
 
-// placeKey is a message id or a reader within a timeline.
+// placeKey is a message id, a reader or a user within a timeline.
 type placeKey struct {
 	number uint64
 	name   string
@@ -78,6 +84,8 @@ func (s *Store) NewBatch() *Batch {
 	b.places = make(map[placeKey]DedupeEntry)
 	b.records = make(map[recordKey][]byte)
 	b.cursors = make(map[placeKey]*cursorChange)
+	b.recipients = make(map[uint64]*RecipientSet)
+	b.sent = make(map[placeKey]uint64)
 	return b
 }
 
@@ -95,7 +103,7 @@ func (b *Batch) Head(id tidemark.TimelineID) (tidemark.Head, bool, error) {
 	}
 	h, found, err := b.view.head(id)
 	if found {
-		b.store.heads.put(h)
+		b.store.heads.put(h.Timeline, h)
 	}
 	return h, found, err
 }
@@ -164,7 +172,7 @@ func (b *Batch) Message(number uint64, seq tidemark.SeqID) (tidemark.Message, er
 	return b.view.message("", number, seq)
 }
 
-// PutMessage writes a message and its dedupe entry. The head is the caller's to
+// PutMessage writes a message, its dedupe entry, and that of its sender. The head is the caller's to
 // put; the message's Timeline is not written.
 func (b *Batch) PutMessage(number uint64, m *tidemark.Message, content tidemark.ContentHash) {
 	if b.err != nil {
@@ -188,6 +196,9 @@ func (b *Batch) PutMessage(number uint64, m *tidemark.Message, content tidemark.
 	copy(op.Value[8:], e.Content[:])
 	b.finish(op)
 	b.places[placeKey{number, string(m.ID)}] = e
+	if user := tidemark.UserOf(m.Sender); user != "" && b.err == nil {
+		b.countSent(number, user, m.SeqID)
+	}
 }
 
 func (b *Batch) finish(op *pebble.DeferredBatchOp) {
@@ -265,7 +276,11 @@ func (b *Batch) Commit() error {
 		return wrapPebble(fmt.Errorf("commit batch: %w", err))
 	}
 	for _, h := range b.headOrder {
-		b.store.heads.put(*h)
+		b.store.heads.put(h.Timeline, *h)
+	}
+	b.rememberSent()
+	if b.level != 0 {
+		g.level.Store(b.level)
 	}
 	g.last.Store(&commit{applied: *b.applied, number: last.number + 1})
 	return nil
@@ -302,6 +317,12 @@ func (b *Batch) writeRecords(follows uint64) error {
 			continue
 		}
 		key, value = appendReaderKey(key[:0], change.cursor.Reader, at.number), value[:0]
+		if err := set(); err != nil {
+			return err
+		}
+	}
+	if b.level != 0 {
+		key, value = append(key[:0], keyLevel...), appendLevel(value[:0], b.level)
 		if err := set(); err != nil {
 			return err
 		}

@@ -1,6 +1,8 @@
 package pebblestore
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"tidemark"
@@ -33,7 +35,11 @@ type CheckReport struct {
 //   - each timeline holds exactly the messages from its head's First to its Last, their
 //     digests are the chain from the initial digest to the head's, recomputed from
 //     the contents, their server times never run backwards, and their sizes add up;
-//   - each message has its dedupe entry, and there are no others;
+//   - each message but references has its dedupe entry, and there are no others; each
+//     reference refers to a message;
+//   - each message with a sender has its entry in the index of senders, which counts the
+//     messages of each user without a gap, and has no others;
+//   - each recipient set has as many inboxes as it says;
 //   - each cursor is within its timeline, Read at most Delivered, and is in its
 //     reader's index, which has no others.
 //
@@ -54,8 +60,11 @@ type checker struct {
 	progress func(CheckProgress)
 	report   CheckReport
 	// look answers single look-ups; the others walk a table each. All are of one moment.
-	look, numbers, messages, dedupe, cursors *walker
-	next                                     uint64 // the next timeline number
+	look, numbers, messages, dedupe, cursors, senders, recipients *walker
+	next                                                          uint64 // the next timeline number
+	// sent counts the messages with a sender of the timeline that is checked, and own
+	// those that are no references.
+	sent, own uint64
 }
 
 func (c *checker) run(s *Store) error {
@@ -69,7 +78,7 @@ func (c *checker) run(s *Store) error {
 	}
 	snapshot := g.db.NewSnapshot()
 	defer snapshot.Close()
-	for _, w := range []**walker{&c.look, &c.numbers, &c.messages, &c.dedupe, &c.cursors} {
+	for _, w := range []**walker{&c.look, &c.numbers, &c.messages, &c.dedupe, &c.cursors, &c.senders, &c.recipients} {
 		if *w, err = newWalker(snapshot); err != nil {
 			return err
 		}
@@ -113,7 +122,7 @@ func (c *checker) checkSingles() error {
 		}
 		switch key[0] {
 		case tableFormat:
-			if string(value) != "\x00\x00\x00\x01" {
+			if !bytes.Equal(value, binary.BigEndian.AppendUint32(nil, storeFormat)) {
 				return damaged(key, "is %x", value)
 			}
 		case tableApplied:
@@ -128,7 +137,17 @@ func (c *checker) checkSingles() error {
 	if w.next() && w.iter.Key()[0] < tableHead {
 		return damaged(w.iter.Key(), "key has no place in the store")
 	}
-	if w.seek([]byte{tableEnd}) {
+	if w.seek(keyLevel) && bytes.Equal(w.iter.Key(), keyLevel) {
+		value, err := w.value()
+		if err == nil {
+			_, err = decodeLevel(value)
+		}
+		if err != nil {
+			return err
+		}
+		w.next()
+	}
+	if w.ok && w.iter.Key()[0] >= tableLevel {
 		return damaged(w.iter.Key(), "key has no place in the store")
 	}
 	return w.err(nil)
@@ -140,8 +159,10 @@ func (c *checker) checkTimelines() error {
 	c.messages.seek([]byte{tableMessage})
 	c.dedupe.seek([]byte{tableDedupe})
 	c.cursors.seek([]byte{tableCursor})
+	c.senders.seek([]byte{tableSender})
+	c.recipients.seek([]byte{tableRecipient})
 	p := CheckProgress{Step: "timelines", Total: c.next - 1}
-	for ok := c.numbers.seek([]byte{tableNumber}); ok; ok = c.numbers.next() {
+	for ok := c.numbers.seek([]byte{tableNumber}); ok && c.numbers.iter.Key()[0] == tableNumber; ok = c.numbers.next() {
 		key := c.numbers.iter.Key()
 		number, rest, ok := splitNumber(key)
 		if !ok || len(rest) != 0 || number != c.report.Timelines+1 {
@@ -164,7 +185,7 @@ func (c *checker) checkTimelines() error {
 	if c.report.Timelines+1 != c.next {
 		return damaged(keyNextNumber, "is %d, with %d timelines", c.next, c.report.Timelines)
 	}
-	for table, w := range map[byte]*walker{tableMessage: c.messages, tableDedupe: c.dedupe, tableCursor: c.cursors} {
+	for table, w := range map[byte]*walker{tableMessage: c.messages, tableDedupe: c.dedupe, tableCursor: c.cursors, tableSender: c.senders, tableRecipient: c.recipients} {
 		if err := w.endOf(table); err != nil {
 			return err
 		}
@@ -184,6 +205,12 @@ func (c *checker) checkTimeline(number uint64, id tidemark.TimelineID) error {
 		return err
 	}
 	if err := c.countDedupe(&h); err != nil {
+		return err
+	}
+	if err := c.countSenders(&h); err != nil {
+		return err
+	}
+	if err := c.checkRecipients(&h); err != nil {
 		return err
 	}
 	return c.checkCursors(&h)

@@ -120,8 +120,8 @@ func FuzzDecode(f *testing.F) {
 
 // FuzzCurrent: no text but one that was written is taken for the root of a store.
 func FuzzCurrent(f *testing.F) {
-	f.Add(current{generation: 1}.encode())
-	f.Add(current{generation: 1234567, creating: true}.encode())
+	f.Add(current{format: storeFormat, generation: 1}.encode())
+	f.Add(current{format: 1, generation: 1234567, creating: true}.encode())
 	f.Add("tidemark store 2\nanything\n")
 	f.Add("tidemark store 1\ngeneration-1 ready\n")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -146,6 +146,9 @@ func TestKeyOrder(t *testing.T) {
 		appendCursorKey(nil, 1, "al"), appendCursorKey(nil, 1, "alice"), appendCursorKey(nil, 2, "al"),
 		appendReaderKey(nil, "al", math.MaxUint64), appendReaderKey(nil, "alice", 1), appendReaderKey(nil, "alice", 300),
 		appendNumberKey(nil, 1), appendNumberKey(nil, 2),
+		appendSenderKey(nil, 1, "al", math.MaxUint64), appendSenderKey(nil, 1, "alice", 1), appendSenderKey(nil, 1, "alice", 300), appendSenderKey(nil, 2, "al", 1),
+		appendRecipientKey(nil, 1, "a"), appendRecipientKey(nil, 1, "b"), appendRecipientKey(nil, 2, "a"),
+		appendRecipientSetKey(nil, 1), keyLevel,
 		{tableEnd},
 	}
 	for i := range len(keys) - 1 {
@@ -160,7 +163,7 @@ func TestNewerRecords(t *testing.T) {
 	m := tidemark.Message{Draft: tidemark.Draft{ID: "m", ClientTime: tidemark.NoTime}}
 	message, head := appendMessage(nil, &m), appendHead(nil, &tidemark.Head{Number: 1, First: 1})
 	flagged := bytes.Clone(message)
-	flagged[1] |= 1 << 1
+	flagged[1] |= 1 << 7
 	message[0], head[0] = 2, 2
 	key := appendMessageKey(nil, 1, 1)
 	for name, err := range map[string]error{
@@ -168,7 +171,7 @@ func TestNewerRecords(t *testing.T) {
 		"flags":   second(decodeMessage("a", key, flagged)),
 		"head":    second(decodeHead(appendHeadKey(nil, "a"), head)),
 		"applied": second(decodeApplied([]byte{2})),
-		"cursor":  second(decodeCursor(appendCursorKey(nil, 1, "r"), []byte{2})),
+		"cursor":  second(decodeCursor(appendCursorKey(nil, 1, "r"), []byte{3})),
 	} {
 		if !errors.Is(err, tidemark.ErrNewerFormat) {
 			t.Errorf("%s: got %v, want ErrNewerFormat", name, err)
@@ -178,9 +181,9 @@ func TestNewerRecords(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-func TestHeadCache(t *testing.T) {
-	cache := headCache{limit: 4}
-	put := func(id tidemark.TimelineID, last tidemark.SeqID) { cache.put(tidemark.Head{Timeline: id, Last: last}) }
+func TestRecent(t *testing.T) {
+	cache := recent[tidemark.TimelineID, tidemark.Head]{limit: 4}
+	put := func(id tidemark.TimelineID, last tidemark.SeqID) { cache.put(id, tidemark.Head{Last: last}) }
 	put("a", 1)
 	put("b", 1)
 	put("c", 1) // a and b are old now
@@ -200,8 +203,8 @@ func TestHeadCache(t *testing.T) {
 	if _, ok := cache.get("e"); ok {
 		t.Error("a cleared cache holds nothing")
 	}
-	none := headCache{}
-	none.put(tidemark.Head{Timeline: "a"})
+	none := recent[tidemark.TimelineID, tidemark.Head]{}
+	none.put("a", tidemark.Head{})
 	if _, ok := none.get("a"); ok {
 		t.Error("a cache without room holds nothing")
 	}

@@ -18,7 +18,7 @@ import (
 // before anything else is touched, and which generation is in force. It is
 // replaced whole, by one rename:
 //
-//	tidemark store 1
+//	tidemark store 2
 //	generation-000001 ready
 //	durable 4711
 //	crc32c 89abcdef
@@ -42,6 +42,7 @@ const (
 )
 
 type current struct {
+	format     uint32
 	generation uint64
 	creating   bool
 	durable    uint64
@@ -65,7 +66,7 @@ func (c current) encode() string {
 	if c.creating {
 		state = "creating"
 	}
-	text := fmt.Sprintf("%s%d\n%s %s\ndurable %d\n", currentMagic, storeFormat, generationName(c.generation), state, c.durable)
+	text := fmt.Sprintf("%s%d\n%s %s\ndurable %d\n", currentMagic, c.format, generationName(c.generation), state, c.durable)
 	return text + fmt.Sprintf("crc32c %08x\n", crc32.Checksum([]byte(text), castagnoli))
 }
 
@@ -92,7 +93,7 @@ func parseCurrent(path, text string) (current, error) {
 	name, state, _ := strings.Cut(second, " ")
 	n, ok := parseNumbered(name, generationPrefix)
 	durable, err := strconv.ParseUint(strings.TrimPrefix(third, "durable "), 10, 64)
-	c := current{generation: n, creating: state == "creating", durable: durable}
+	c := current{format: uint32(format), generation: n, creating: state == "creating", durable: durable}
 	if !ok || err != nil || c.encode() != text {
 		return bad("is damaged")
 	}

@@ -341,7 +341,7 @@ func TestNewerFormatIsUntouched(t *testing.T) {
 	}
 	for name, change := range map[string]func(t *testing.T, fs vfs.FS){
 		"store": func(t *testing.T, fs vfs.FS) {
-			write(t, fs, "CURRENT", "tidemark store 2\nin words that are not known yet")
+			write(t, fs, "CURRENT", "tidemark store 3\nin words that are not known yet")
 			write(t, fs, "generation-000007", "a file where there was a directory")
 			write(t, fs, "checkpoint-000008", "which an older version would remove")
 		},

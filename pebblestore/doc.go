@@ -21,13 +21,18 @@
 //	0x06  number u64  reader              cursor record
 //	0x07  length u8   reader  number u64  nothing: the timelines of a reader
 //	0x08  number u64                      timeline id
+//	0x09  number u64  length u8  user  seq u64
+//	                                      ordinal uvarint: the index of senders, see senders.go
+//	0x0a  number u64  timeline id         nothing: an inbox of the recipient set
+//	0x0b  number u64                      recipient set
+//	0x0c                                  feature level u32, if it is above 1
 //
 // Server times never run backwards within a timeline, so a time is found by
 // binary search over its messages, without keys of its own.
 //
 // # Records
 //
-// A record starts with its version, which is 1. Reading a higher one is
+// A record starts with its version, which is 1 unless said otherwise. Reading a higher one is
 // tidemark.ErrNewerFormat; any byte out of place is tidemark.ErrCorrupt.
 // "text" is a uvarint length and that many bytes.
 //
@@ -52,9 +57,9 @@
 // Message record; the timeline id and the SeqID are known from the key:
 //
 //	version u8
-//	flags u8            bit 0: a client time follows; the others must be 0. They are
-//	                    kept for redacted payloads, which will hold the payload's
-//	                    hash instead, and for inbox entries, which will hold a reference
+//	flags u8            bit 0: a client time follows; bit 1: it is a reference. The others
+//	                    must be 0. They are kept for redacted payloads, which will hold
+//	                    the payload's hash instead
 //	server time i64     at offset 2, where the binary search by time reads it
 //	digest 16 bytes     at offset 10
 //	client time i64     only with flag bit 0
@@ -64,18 +69,31 @@
 //	attributes          uvarint count, then for each: key text, value text
 //	payload text
 //
+// A reference, which is an entry of an inbox, has the first four fields, and then the
+// message that it refers to:
+//
+//	timeline number uvarint  seq uvarint
+//
 // The content hash is not in the record: it follows from the fields, so it can be
 // recomputed as long as the payload, or once it is redacted the payload's hash, is there.
 //
-// Dedupe entry, kept as long as its message:
+// Dedupe entry, kept as long as its message; a reference has none:
 //
 //	seq u64  the first 16 bytes of the content hash
 //
 // Cursor record:
 //
 //	version u8  delivered uvarint  read uvarint  updated time i64
+//	floor uvarint       only in version 2, and not 0
+//
+// Recipient set, of a timeline that has or had one:
+//
+//	version u8  version of the set uvarint  count uvarint
 //
 // Each batch also carries, in Pebble's log only, the applied index before it (u64).
+//
+// Format 1 had neither the index of senders nor feature levels; Open brings such a store
+// to format 2.
 //
 // # Files
 //

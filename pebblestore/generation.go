@@ -24,6 +24,8 @@ type generation struct {
 	// last is the last commit, and durable the last one that is known to be on
 	// the disk, or nil. last never points to nil.
 	last, durable atomic.Pointer[commit]
+	// level is the feature level that the last commit left.
+	level atomic.Uint32
 	// readers is added to only under Store.mu while the generation is in force.
 	readers sync.WaitGroup
 }
@@ -68,12 +70,20 @@ func openGeneration(fsys vfs.FS, dir string, number, durable uint64, o *Options,
 		return nil, found.suspect(openError(dir, err))
 	}
 	g := &generation{number: number, dir: dir, db: db}
-	applied, err := g.loadApplied()
+	format, applied, err := g.loadApplied()
 	if err == nil && applied.Index != found.index {
 		err = damaged(keyApplied, "index is %d in %s; its files led to %d", applied.Index, dir, found.index)
 	}
+	if err == nil {
+		err = g.loadLevel()
+	}
 	if err != nil {
 		return nil, errors.Join(found.suspect(err), db.Close())
+	}
+	if format < storeFormat {
+		if err := g.migrate(format, e, o.logger()); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
 	}
 	g.last.Store(&commit{applied: applied})
 	if e.backgroundErrors.Load() == failures {
@@ -84,26 +94,26 @@ func openGeneration(fsys vfs.FS, dir string, number, durable uint64, o *Options,
 	return g, nil
 }
 
-// loadApplied also checks the format.
-func (g *generation) loadApplied() (tidemark.Applied, error) {
-	format, err := g.get(keyFormat)
+// loadApplied also reads the format.
+func (g *generation) loadApplied() (format uint32, applied tidemark.Applied, err error) {
+	record, err := g.get(keyFormat)
 	if err != nil {
-		return tidemark.Applied{}, err
+		return 0, applied, err
 	}
-	if len(format) != 4 || binary.BigEndian.Uint32(format) == 0 {
-		return tidemark.Applied{}, damaged(keyFormat, "record in %s is malformed or missing", g.dir)
+	if len(record) != 4 || binary.BigEndian.Uint32(record) == 0 {
+		return 0, applied, damaged(keyFormat, "record in %s is malformed or missing", g.dir)
 	}
-	if f := binary.BigEndian.Uint32(format); f > storeFormat {
-		return tidemark.Applied{}, fmt.Errorf("%w: database %s has store format %d; this version of tidemark knows %d", tidemark.ErrNewerFormat, g.dir, f, storeFormat)
+	if format = binary.BigEndian.Uint32(record); format > storeFormat {
+		return 0, applied, fmt.Errorf("%w: database %s has store format %d; this version of tidemark knows %d", tidemark.ErrNewerFormat, g.dir, format, storeFormat)
 	}
-	record, err := g.get(keyApplied)
-	if err != nil {
-		return tidemark.Applied{}, err
+	if record, err = g.get(keyApplied); err != nil {
+		return 0, applied, err
 	}
 	if record == nil {
-		return tidemark.Applied{}, damaged(keyApplied, "record is missing in %s", g.dir)
+		return 0, applied, damaged(keyApplied, "record is missing in %s", g.dir)
 	}
-	return decodeApplied(record)
+	applied, err = decodeApplied(record)
+	return format, applied, err
 }
 
 // get returns a copy of a value, or nil if there is none.

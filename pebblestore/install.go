@@ -58,6 +58,7 @@ func (s *Store) Install(in *Incoming) error {
 	}
 	in.installed = true
 	s.heads.clear()
+	s.sent.clear()
 	applied := in.gen.last.Load().applied
 	s.log.Info("installed snapshot", "generation", in.number, "applied_index", applied.Index, "term", applied.Term)
 
@@ -82,7 +83,7 @@ func (s *Store) swap(in *Incoming) (*generation, error) {
 	}
 	s.currentMu.Lock()
 	defer s.currentMu.Unlock()
-	c := current{generation: in.number, durable: in.gen.durableIndex()}
+	c := current{format: storeFormat, generation: in.number, durable: in.gen.durableIndex()}
 	renamed, err := writeCurrent(s.fs, s.dir, c)
 	if err != nil && renamed {
 		s.events.fatal(fmt.Sprintf("install snapshot: it is unknown which state is in force: %v", err))

@@ -18,6 +18,10 @@ const (
 	tableCursor
 	tableReader
 	tableNumber
+	tableSender
+	tableRecipient
+	tableRecipientSet
+	tableLevel
 	tableEnd // not a table: the first byte that no key has
 )
 
@@ -25,6 +29,7 @@ var (
 	keyFormat     = []byte{tableFormat}
 	keyApplied    = []byte{tableApplied}
 	keyNextNumber = []byte{tableNextNumber}
+	keyLevel      = []byte{tableLevel}
 )
 
 const (
@@ -126,6 +131,20 @@ func describeKey(key []byte) string {
 		if number, rest, ok := splitNumber(key); ok && len(rest) == 0 {
 			return fmt.Sprintf("id of timeline number %d", number)
 		}
+	case tableSender:
+		if number, user, seq, ok := splitSenderKey(key); ok {
+			return fmt.Sprintf("entry of sender %q for message %d of timeline number %d", user, seq, number)
+		}
+	case tableRecipient:
+		if number, inbox, ok := splitNumber(key); ok {
+			return fmt.Sprintf("recipient %q of timeline number %d", inbox, number)
+		}
+	case tableRecipientSet:
+		if number, rest, ok := splitNumber(key); ok && len(rest) == 0 {
+			return fmt.Sprintf("recipient set of timeline number %d", number)
+		}
+	case tableLevel:
+		return "feature level"
 	}
 	return fmt.Sprintf("key %x", key)
 }

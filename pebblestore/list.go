@@ -1,7 +1,9 @@
 package pebblestore
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"tidemark"
@@ -87,7 +89,7 @@ func cursorsAfter(number uint64, after tidemark.ReaderID) []byte {
 }
 
 // CursorsByReader pages the cursors of a reader in the order of their timelines'
-// numbers, after one of them (0 for the start). A reader without cursors has an empty page.
+// numbers, after one of them (0 for the start), with what is unread. A reader without cursors has an empty page.
 func (s *Store) CursorsByReader(reader tidemark.ReaderID, after uint64, limit int) (page tidemark.CursorPage, err error) {
 	if err := validateLimit(limit); err != nil {
 		return page, err
@@ -113,6 +115,74 @@ func (s *Store) CursorsByReader(reader tidemark.ReaderID, after uint64, limit in
 		}
 	}
 	return page, nil
+}
+
+// Conversations pages the cursors of a reader by newest activity: the timeline whose last
+// message is the newest comes first. It begins behind a place of an earlier page (nil for
+// the start); a timeline with activity since then is not shown again, but on the next
+// first page. It costs two look-ups for each timeline of the reader, of which there may
+// be tidemark.MaxConversations.
+func (s *Store) Conversations(reader tidemark.ReaderID, after *tidemark.Activity, limit int) (page tidemark.CursorPage, err error) {
+	if err := validateLimit(limit); err != nil {
+		return page, err
+	}
+	v, err := s.view()
+	if err != nil {
+		return page, err
+	}
+	defer v.close()
+	if page.Applied, err = v.appliedIndex(); err != nil {
+		return page, err
+	}
+	places, err := v.activities(reader)
+	if err != nil {
+		return page, err
+	}
+	slices.SortFunc(places, func(a, b tidemark.Activity) int { return -compareActivity(a, b) })
+	if after != nil {
+		n, found := slices.BinarySearchFunc(places, *after, func(a, b tidemark.Activity) int { return -compareActivity(a, b) })
+		if found {
+			n++
+		}
+		places = places[n:]
+	}
+	if page.More = len(places) > limit; page.More {
+		places = places[:limit]
+	}
+	for _, place := range places {
+		if err := v.addReaderCursor(&page, reader, place.Number); err != nil {
+			return tidemark.CursorPage{}, err
+		}
+	}
+	return page, nil
+}
+
+func compareActivity(a, b tidemark.Activity) int {
+	return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Number, b.Number))
+}
+
+// activities are the places of all timelines in which the reader has a cursor.
+func (v *view) activities(reader tidemark.ReaderID) ([]tidemark.Activity, error) {
+	numbers, err := v.timelinesOf(reader, 1, tidemark.MaxConversations+1)
+	if err != nil {
+		return nil, err
+	}
+	if len(numbers) > tidemark.MaxConversations {
+		return nil, tidemark.Invalid("order", "by activity is for readers of at most %d timelines", tidemark.MaxConversations)
+	}
+	places := make([]tidemark.Activity, len(numbers))
+	for i, number := range numbers {
+		id, err := v.timelineID(number)
+		if err != nil {
+			return nil, err
+		}
+		h, err := v.mustHead(id)
+		if err != nil {
+			return nil, err
+		}
+		places[i] = tidemark.Activity{Time: h.LastTime, Number: number}
+	}
+	return places, nil
 }
 
 // timelinesOf returns up to limit numbers, from one on, of timelines in which the reader has a cursor.
@@ -148,8 +218,13 @@ func (v *view) addReaderCursor(page *tidemark.CursorPage, reader tidemark.Reader
 	if err != nil {
 		return err
 	}
+	unread, err := v.unread(&h, &c)
+	if err != nil {
+		return err
+	}
 	page.Cursors = append(page.Cursors, c)
 	page.Heads = append(page.Heads, h)
+	page.Unread = append(page.Unread, unread)
 	return nil
 }
 

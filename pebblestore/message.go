@@ -9,7 +9,8 @@ import (
 
 const (
 	flagClientTime byte = 1 << 0
-	knownFlags          = flagClientTime
+	flagReference  byte = 1 << 1
+	knownFlags          = flagClientTime | flagReference
 
 	serverTimeOffset = 2
 	digestOffset     = serverTimeOffset + 8
@@ -64,23 +65,57 @@ func appendMessage(b []byte, m *tidemark.Message) []byte {
 	return appendText(b, m.Payload)
 }
 
-// decodeMessage returns the message of a record, as a copy. All its strings share
-// one allocation, and its payload has another.
+// reference is what an entry of an inbox refers to; the zero value is no reference.
+type reference struct {
+	number uint64
+	seq    tidemark.SeqID
+}
+
+// referenceRecordSize is the exact number of bytes that appendReference appends.
+func referenceRecordSize(r reference) int {
+	return messageFixed + uvarintSize(r.number) + uvarintSize(uint64(r.seq))
+}
+
+// appendReference encodes an entry of an inbox.
+func appendReference(b []byte, serverTime tidemark.Time, digest tidemark.Digest, r reference) []byte {
+	b = append(b, recordVersion, flagReference)
+	b = appendTime(b, serverTime)
+	b = append(b, digest[:]...)
+	b = binary.AppendUvarint(b, r.number)
+	return binary.AppendUvarint(b, uint64(r.seq))
+}
+
+// decodeMessage is decodeRecord where no reference can be.
 func decodeMessage(timeline tidemark.TimelineID, key, record []byte) (tidemark.Message, error) {
+	m, r, err := decodeRecord(timeline, key, record)
+	if err == nil && r != (reference{}) {
+		err = damaged(key, "it is a reference, where a message is expected")
+	}
+	return m, err
+}
+
+// decodeRecord returns the message of a record, as a copy. All its strings share
+// one allocation, and its payload has another. A reference leaves what is the source's empty.
+func decodeRecord(timeline tidemark.TimelineID, key, record []byte) (m tidemark.Message, r reference, err error) {
 	_, seq, ok := splitMessageKey(key)
 	if !ok {
-		return tidemark.Message{}, damaged(key, "key is malformed")
+		return m, r, damaged(key, "key is malformed")
 	}
 	d := decoder{rest: record}
 	if err := d.version(key); err != nil {
-		return tidemark.Message{}, err
+		return m, r, err
 	}
 	flags := d.u8()
 	if flags&^knownFlags != 0 {
-		return tidemark.Message{}, fmt.Errorf("%w: %s has flags %#02x; this version of tidemark knows %#02x", tidemark.ErrNewerFormat, describeKey(key), flags, knownFlags)
+		return m, r, fmt.Errorf("%w: %s has flags %#02x; this version of tidemark knows %#02x", tidemark.ErrNewerFormat, describeKey(key), flags, knownFlags)
 	}
-	m := tidemark.Message{SeqID: seq, ServerTime: d.time(), Digest: d.digest()}
+	m = tidemark.Message{SeqID: seq, ServerTime: d.time(), Digest: d.digest()}
 	m.Timeline, m.ClientTime = timeline, tidemark.NoTime
+	if flags&flagReference != 0 {
+		r = reference{d.uvarint(), tidemark.SeqID(d.uvarint())}
+		d.bad = d.bad || flags != flagReference || r.number == 0 || r.seq == 0
+		return m, r, d.finish(key)
+	}
 	if flags&flagClientTime != 0 {
 		m.ClientTime = d.time()
 		d.bad = d.bad || m.ClientTime == tidemark.NoTime
@@ -89,10 +124,7 @@ func decodeMessage(timeline tidemark.TimelineID, key, record []byte) (tidemark.M
 	if payload := d.text(); len(payload) > 0 {
 		m.Payload = append([]byte(nil), payload...)
 	}
-	if err := d.finish(key); err != nil {
-		return tidemark.Message{}, err
-	}
-	return m, nil
+	return m, r, d.finish(key)
 }
 
 // decodeTexts reads what stands between the fixed fields and the payload, in two
@@ -157,3 +189,6 @@ func messageDigest(key, record []byte) (tidemark.Digest, error) {
 	}
 	return digest, nil
 }
+
+// isReference reads only the flags of a record.
+func isReference(record []byte) bool { return len(record) > 1 && record[1]&flagReference != 0 }

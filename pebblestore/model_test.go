@@ -198,11 +198,22 @@ func (m *model) sameReader(t *testing.T, s *pebblestore.Store, reader tidemark.R
 			break
 		}
 		want.Cursors, want.Heads = append(want.Cursors, cursor), append(want.Heads, m.timelines[id].head)
+		want.Unread = append(want.Unread, m.unread(id, cursor))
 	}
 	got, err := s.CursorsByReader(reader, after, limit)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("timelines of %s: got %+v, %v; want %+v", reader, got, err, want)
 	}
+}
+
+// unread counts by looking at all messages.
+func (m *model) unread(id tidemark.TimelineID, c tidemark.Cursor) (count uint64) {
+	for _, message := range m.timelines[id].messages {
+		if message.SeqID > c.Read && tidemark.UserOf(message.Sender) != c.Reader.User() {
+			count++
+		}
+	}
+	return count
 }
 
 // chance makes random operations from few names, so that they meet often.
@@ -226,7 +237,10 @@ func (c chance) draft() tidemark.Draft {
 	}
 	if c.IntN(3) == 0 {
 		d.ClientTime = tidemark.Time(c.IntN(100))
-		d.Sender, d.Type = "alice", "text"
+		d.Sender, d.Type = string(c.reader()), "text"
+		if c.IntN(2) == 0 {
+			d.Sender += "#phone"
+		}
 		d.Attributes = tidemark.Attributes{{Key: "k", Value: "v"}}
 	}
 	return d

@@ -39,5 +39,6 @@ func (s *Store) overwrite(received *generation) error {
 	last := received.last.Load()
 	g.last.Store(last)
 	g.durable.Store(last)
+	g.level.Store(received.level.Load())
 	return errors.Join(err, keys.Error(), keys.Close())
 }

@@ -66,6 +66,11 @@ func (v *view) news(p *tidemark.Pull) ([]tidemark.Pulled, error) {
 		if at.FromCursor {
 			pulled.After = pulled.Cursor.Delivered
 		}
+		if found && p.Reader != "" && pulled.After != head.Last {
+			if pulled.Unread, err = v.unread(&head, &pulled.Cursor); err != nil {
+				return nil, err
+			}
+		}
 		if pulled.After != head.Last {
 			news = append(news, pulled)
 		}
@@ -192,7 +197,7 @@ func (p *pulling) extend(i, part int) error {
 		return nil // the reader is ahead, maybe so far that After+1 is no SeqID
 	}
 	part = min(part, p.left)
-	next := max(t.After+1, h.First)
+	next := max(t.After+1, h.First, t.Cursor.Floor)
 	if n := len(t.Messages); n > 0 {
 		next = t.Messages[n-1].SeqID + 1
 	}
@@ -217,19 +222,36 @@ func (p *pulling) extend(i, part int) error {
 			seq++
 			continue
 		}
-		cost := tidemark.PullCost(h.Timeline, len(record))
+		m, n, err := v.measure(h.Timeline, record)
+		if err != nil {
+			return err
+		}
+		cost := tidemark.PullCost(h.Timeline, n)
 		if cost > part && (len(t.Messages) > 0 || cost > p.left && p.messages > 0) {
 			p.refused[i] = cost
 			break
 		}
-		m, err := decodeMessage(h.Timeline, v.key, record)
-		if err != nil {
-			return err
+		if m == nil {
+			decoded, err := v.decode(h.Timeline, v.key, record)
+			if err != nil {
+				return err
+			}
+			m = &decoded
 		}
-		t.Messages = append(t.Messages, m)
+		t.Messages = append(t.Messages, *m)
 		part, p.left, p.messages = part-cost, p.left-cost, p.messages+1
 		seq++
 	}
 	t.More = seq <= h.Last
 	return nil
+}
+
+// measure is what a record counts: its size, or that of the message that it refers to,
+// which is returned then.
+func (v *view) measure(timeline tidemark.TimelineID, record []byte) (m *tidemark.Message, n int, err error) {
+	if !isReference(record) {
+		return nil, len(record), nil
+	}
+	resolved, err := v.decode(timeline, v.key, record)
+	return &resolved, resolved.Size(), err
 }

@@ -102,10 +102,18 @@ func (s *Store) Read(r tidemark.Range) (tidemark.Page, error) {
 		return tidemark.Page{}, err
 	}
 	page := tidemark.Page{Head: h}
+	if r.Reader != "" {
+		cursor, err := v.cursorOrNone(&h, r.Reader)
+		if err != nil {
+			return tidemark.Page{}, err
+		}
+		page.Floor = cursor.Floor
+	}
+	lowest := max(h.First, page.Floor)
 	if direction == tidemark.Forward {
-		err = v.readForward(&page, max(seq, h.First), &r)
+		err = v.readForward(&page, max(seq, lowest), &r)
 	} else {
-		err = v.readBackward(&page, min(seq, h.Last), &r)
+		err = v.readBackward(&page, min(seq, h.Last), lowest, &r)
 	}
 	if err != nil {
 		return tidemark.Page{}, err
@@ -184,7 +192,7 @@ func (v *view) readForward(page *tidemark.Page, first tidemark.SeqID, r *tidemar
 			if page.PreviousDigest, err = messageDigest(v.key, record); err != nil {
 				return err
 			}
-		} else if full, err := addMessage(page, v.key, record, r.MaxBytes, &size); err != nil || full {
+		} else if full, err := v.addMessage(page, v.key, record, r.MaxBytes, &size); err != nil || full {
 			page.More = true
 			return err
 		}
@@ -194,14 +202,15 @@ func (v *view) readForward(page *tidemark.Page, first tidemark.SeqID, r *tidemar
 	return nil
 }
 
-// readBackward fills the page with messages down from last, which is at most h.Last.
-func (v *view) readBackward(page *tidemark.Page, last tidemark.SeqID, r *tidemark.Range) error {
+// readBackward fills the page with messages from last, which is at most h.Last, down to
+// lowest, which is at least h.First.
+func (v *view) readBackward(page *tidemark.Page, last, lowest tidemark.SeqID, r *tidemark.Range) (err error) {
 	h := &page.Head
-	if last < h.First {
-		page.PreviousDigest = tidemark.InitialDigest(h.Timeline)
-		return nil
+	if last < lowest {
+		page.PreviousDigest, err = v.digestBefore(h, lowest)
+		return err
 	}
-	count := int(min(uint64(r.Limit), uint64(last-h.First)+1))
+	count := int(min(uint64(r.Limit), uint64(last-lowest)+1))
 	page.Messages = make([]tidemark.Message, 0, min(count, tidemark.MaxPageMessages))
 	seq, size, full := last, 0, false
 	v.key = appendMessageKey(v.key[:0], h.Number, last+1)
@@ -211,7 +220,7 @@ func (v *view) readBackward(page *tidemark.Page, last tidemark.SeqID, r *tidemar
 		if err != nil {
 			return err
 		}
-		if full, err = addMessage(page, v.key, record, r.MaxBytes, &size); err != nil {
+		if full, err = v.addMessage(page, v.key, record, r.MaxBytes, &size); err != nil {
 			return err
 		}
 		if full {
@@ -221,7 +230,7 @@ func (v *view) readBackward(page *tidemark.Page, last tidemark.SeqID, r *tidemar
 	}
 	// seq is the message before the page, where the iterator stands.
 	slices.Reverse(page.Messages)
-	page.More = seq >= h.First
+	page.More = seq >= lowest
 	if seq == 0 {
 		page.PreviousDigest = tidemark.InitialDigest(h.Timeline)
 		return nil
@@ -232,6 +241,18 @@ func (v *view) readBackward(page *tidemark.Page, last tidemark.SeqID, r *tidemar
 	}
 	page.PreviousDigest, err = messageDigest(v.key, record)
 	return err
+}
+
+// digestBefore is the digest that the chain of the messages from seq on starts from.
+func (v *view) digestBefore(h *tidemark.Head, seq tidemark.SeqID) (tidemark.Digest, error) {
+	if seq <= 1 {
+		return tidemark.InitialDigest(h.Timeline), nil
+	}
+	record, err := v.record(h.Number, seq-1)
+	if err != nil {
+		return tidemark.Digest{}, err
+	}
+	return messageDigest(v.key, record)
 }
 
 // recordHere returns the record at the iterator's position, where the message
@@ -250,8 +271,8 @@ func (v *view) recordHere(positioned bool, number uint64, seq tidemark.SeqID) ([
 }
 
 // addMessage appends the record's message to the page, or reports that it is full.
-func addMessage(page *tidemark.Page, key, record []byte, maxBytes int, size *int) (full bool, err error) {
-	m, err := decodeMessage(page.Head.Timeline, key, record)
+func (v *view) addMessage(page *tidemark.Page, key, record []byte, maxBytes int, size *int) (full bool, err error) {
+	m, err := v.decode(page.Head.Timeline, key, record)
 	if err != nil {
 		return false, err
 	}

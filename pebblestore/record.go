@@ -8,8 +8,11 @@ import (
 )
 
 const (
-	storeFormat   = 1
+	storeFormat   = 2
 	recordVersion = 1
+	// cursorVersion is that of a cursor with a floor. One without has recordVersion, so
+	// that it can be read by those that know no floors.
+	cursorVersion = 2
 
 	dedupeEntryBytes = 8 + 16
 )
@@ -75,14 +78,20 @@ func (d *decoder) digest() (digest tidemark.Digest) {
 
 // version checks the version byte that every record starts with.
 func (d *decoder) version(key []byte) error {
+	_, err := d.versionUpTo(recordVersion, key)
+	return err
+}
+
+// versionUpTo is version for a kind of record that has several.
+func (d *decoder) versionUpTo(most byte, key []byte) (byte, error) {
 	version := d.u8()
-	if version > recordVersion {
-		return fmt.Errorf("%w: %s has record version %d; this version of tidemark knows %d", tidemark.ErrNewerFormat, describeKey(key), version, recordVersion)
+	if version > most {
+		return version, fmt.Errorf("%w: %s has record version %d; this version of tidemark knows %d", tidemark.ErrNewerFormat, describeKey(key), version, most)
 	}
 	if version == 0 {
 		d.bad = true
 	}
-	return nil
+	return version, nil
 }
 
 // finish reports damage unless the record was consumed exactly.
@@ -158,10 +167,18 @@ func decodeHead(key, record []byte) (tidemark.Head, error) {
 }
 
 func appendCursor(b []byte, c *tidemark.Cursor) []byte {
-	b = append(b, recordVersion)
+	version := byte(recordVersion)
+	if c.Floor > 0 {
+		version = cursorVersion
+	}
+	b = append(b, version)
 	b = binary.AppendUvarint(b, uint64(c.Delivered))
 	b = binary.AppendUvarint(b, uint64(c.Read))
-	return appendTime(b, c.UpdatedTime)
+	b = appendTime(b, c.UpdatedTime)
+	if c.Floor > 0 {
+		b = binary.AppendUvarint(b, uint64(c.Floor))
+	}
+	return b
 }
 
 // decodeCursor leaves Timeline empty: the key holds its number only.
@@ -171,12 +188,17 @@ func decodeCursor(key, record []byte) (tidemark.Cursor, error) {
 		return tidemark.Cursor{}, damaged(key, "key is malformed")
 	}
 	d := decoder{rest: record}
-	if err := d.version(key); err != nil {
+	version, err := d.versionUpTo(cursorVersion, key)
+	if err != nil {
 		return tidemark.Cursor{}, err
 	}
 	c := tidemark.Cursor{
 		Reader:    tidemark.ReaderID(reader),
 		Delivered: tidemark.SeqID(d.uvarint()), Read: tidemark.SeqID(d.uvarint()), UpdatedTime: d.time(),
+	}
+	if version == cursorVersion {
+		c.Floor = tidemark.SeqID(d.uvarint())
+		d.bad = d.bad || c.Floor == 0
 	}
 	if err := d.finish(key); err != nil {
 		return tidemark.Cursor{}, err

@@ -38,8 +38,9 @@ type Store struct {
 	inForce   current
 	// batchOpen is true from NewBatch to Commit or Discard.
 	batchOpen atomic.Bool
-	// heads is used by the one batch and by Install, which excludes it.
-	heads headCache
+	// heads and sent are used by the one batch and by Install, which excludes it.
+	heads recent[tidemark.TimelineID, tidemark.Head]
+	sent  recent[placeKey, uint64]
 
 	// lastNumber is that of the last generation or checkpoint directory.
 	lastNumber    atomic.Uint64
@@ -59,7 +60,7 @@ func Open(dir string, o Options) (*Store, error) {
 		s.fs, s.closeFS = vfs.WithDiskHealthChecks(vfs.Default, diskSlowAfter, nil, s.events.slow)
 	}
 	s.fs = orderedMarkers{s.fs}
-	s.heads.limit = o.HeadCacheEntries
+	s.heads.limit, s.sent.limit = o.HeadCacheEntries, o.HeadCacheEntries
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), s.releaseFS())
 	}
@@ -75,6 +76,13 @@ func (s *Store) open() error {
 	s.gen, err = openGeneration(s.fs, s.fs.PathJoin(s.dir, generationName(c.generation)), c.generation, c.durable, &s.options, &s.events)
 	if err != nil {
 		return err
+	}
+	if c.format != storeFormat {
+		// So that an older version refuses the store at its first line.
+		s.inForce.format = storeFormat
+		if _, err := writeCurrent(s.fs, s.dir, s.inForce); err != nil {
+			return errors.Join(err, s.gen.db.Close())
+		}
 	}
 	if err := s.removeLeftovers(); err != nil {
 		return errors.Join(err, s.gen.db.Close())
@@ -109,7 +117,7 @@ func (s *Store) create() (current, error) {
 	if err := makeDirs(s.fs, s.dir); err != nil {
 		return current{}, err
 	}
-	c := current{generation: 1, creating: true}
+	c := current{format: storeFormat, generation: 1, creating: true}
 	if _, err := writeCurrent(s.fs, s.dir, c); err != nil {
 		return current{}, err
 	}

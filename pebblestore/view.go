@@ -18,6 +18,8 @@ type view struct {
 	gen  *generation
 	iter *pebble.Iterator
 	key  []byte // scratch
+	// sources resolves references, as of the same moment; nil until there is one.
+	sources *sources
 }
 
 // openView takes over one hold of g, which close releases.
@@ -44,6 +46,9 @@ func (s *Store) view() (*view, error) {
 func (v *view) close() {
 	// Its error is that of the last positioning, which was reported then.
 	_ = v.iter.Close()
+	if v.sources != nil {
+		_ = v.sources.view.iter.Close()
+	}
 	v.gen.release()
 }
 
@@ -115,7 +120,7 @@ func (v *view) message(id tidemark.TimelineID, number uint64, seq tidemark.SeqID
 	if err != nil {
 		return tidemark.Message{}, err
 	}
-	return decodeMessage(id, v.key, record)
+	return v.decode(id, v.key, record)
 }
 
 func (v *view) dedupe(number uint64, id tidemark.MessageID) (e DedupeEntry, found bool, err error) {

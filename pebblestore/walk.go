@@ -22,7 +22,12 @@ func newWalker(snapshot *pebble.Snapshot) (*walker, error) {
 	return &walker{view: view{iter: iter}}, nil
 }
 
-func (w *walker) close() { _ = w.iter.Close() }
+func (w *walker) close() {
+	_ = w.iter.Close()
+	if w.sources != nil {
+		_ = w.sources.view.iter.Close()
+	}
+}
 
 func (w *walker) seek(key []byte) bool {
 	w.ok = w.iter.SeekGE(key)
@@ -76,18 +81,18 @@ func (w *walker) endOf(table byte) error {
 func (c *checker) checkMessages(h *tidemark.Head) error {
 	digest, last, size := tidemark.InitialDigest(h.Timeline), h.CreatedTime, uint64(0)
 	seq := h.First
+	c.sent, c.own = 0, 0
 	for ; c.messages.at(tableMessage, h.Number); seq++ {
 		key := c.messages.iter.Key()
 		record, err := c.messages.value()
 		if err != nil {
 			return err
 		}
-		m, err := decodeMessage(h.Timeline, key, record)
+		m, err := c.messages.decode(h.Timeline, key, record)
 		if err != nil {
 			return err
 		}
-		content := m.Hash(tidemark.HashPayload(m.Payload))
-		digest = tidemark.NextDigest(digest, seq, m.ServerTime, m.ID, content)
+		digest = m.ChainDigest(digest)
 		switch {
 		case m.SeqID != seq || seq > h.Last:
 			return damaged(key, "message %d of %q is expected here, which holds %d to %d", seq, h.Timeline, h.First, h.Last)
@@ -96,10 +101,17 @@ func (c *checker) checkMessages(h *tidemark.Head) error {
 		case m.ServerTime < last:
 			return damaged(key, "its server time is before that of the message before")
 		}
-		if err := c.checkDedupe(h, &m, content); err != nil {
+		if err := c.checkSender(h, &m); err != nil {
 			return err
 		}
-		last, size = m.ServerTime, size+uint64(m.Size())
+		last = m.ServerTime
+		if m.Source == nil {
+			size += uint64(m.Size())
+			c.own++
+			if err := c.checkDedupe(h, &m, m.Hash(tidemark.HashPayload(m.Payload))); err != nil {
+				return err
+			}
+		}
 		c.messages.next()
 	}
 	if err := c.messages.err(keyNextNumber); !c.messages.ok && err != nil {
@@ -130,8 +142,71 @@ func (c *checker) checkDedupe(h *tidemark.Head, m *tidemark.Message, content tid
 	return nil
 }
 
-// countDedupe counts the entries of a timeline: each message has one of its own,
-// so there are no others if there are as many.
+func (c *checker) checkSender(h *tidemark.Head, m *tidemark.Message) error {
+	user := tidemark.UserOf(m.Sender)
+	if user == "" {
+		return nil
+	}
+	c.sent++
+	key := appendSenderKey(nil, h.Number, user, m.SeqID)
+	_, found, err := c.look.find(key)
+	if err == nil && !found {
+		err = damaged(key, "entry is missing")
+	}
+	return err
+}
+
+// countSenders counts the entries of a timeline, of which each message with a sender has
+// one of its own, and follows the ordinals of each user.
+func (c *checker) countSenders(h *tidemark.Head) error {
+	count, before, user := uint64(0), uint64(0), ""
+	for ; c.senders.at(tableSender, h.Number); c.senders.next() {
+		key := c.senders.iter.Key()
+		_, name, _, ok := splitSenderKey(key)
+		if !ok {
+			return damaged(key, "key is malformed")
+		}
+		value, err := c.senders.value()
+		if err != nil {
+			return err
+		}
+		ordinal, err := decodeOrdinal(key, value)
+		if err != nil {
+			return err
+		}
+		if name == user && ordinal != before+1 || name != user && h.First == 1 && ordinal != 1 {
+			return damaged(key, "ordinal is %d, after %d", ordinal, before)
+		}
+		user, before = name, ordinal
+		count++
+	}
+	if err := c.senders.err(keyNextNumber); !c.senders.ok && err != nil {
+		return err
+	}
+	if count != c.sent {
+		return damaged(appendNumberPrefix(nil, tableSender, h.Number), "there are %d entries of senders for %d messages", count, c.sent)
+	}
+	return nil
+}
+
+// checkRecipients counts the inboxes of a timeline's recipient set.
+func (c *checker) checkRecipients(h *tidemark.Head) error {
+	count := uint64(0)
+	for ; c.recipients.at(tableRecipient, h.Number); c.recipients.next() {
+		count++
+	}
+	if err := c.recipients.err(keyNextNumber); !c.recipients.ok && err != nil {
+		return err
+	}
+	version, expected, err := c.look.recipientSet(h.Number)
+	if err == nil && (count != expected || version == 0 && count > 0) {
+		err = damaged(appendRecipientSetKey(nil, h.Number), "it has version %d and %d inboxes, and there are %d", version, expected, count)
+	}
+	return err
+}
+
+// countDedupe counts the entries of a timeline: each message but references has one of
+// its own, so there are no others if there are as many.
 func (c *checker) countDedupe(h *tidemark.Head) error {
 	count := uint64(0)
 	for ; c.dedupe.at(tableDedupe, h.Number); c.dedupe.next() {
@@ -140,8 +215,8 @@ func (c *checker) countDedupe(h *tidemark.Head) error {
 	if err := c.dedupe.err(keyNextNumber); !c.dedupe.ok && err != nil {
 		return err
 	}
-	if count != h.Count() {
-		return damaged(appendHeadKey(nil, h.Timeline), "it has %d messages and %d dedupe entries", h.Count(), count)
+	if count != c.own {
+		return damaged(appendHeadKey(nil, h.Timeline), "it has %d messages of its own and %d dedupe entries", c.own, count)
 	}
 	return nil
 }
@@ -157,8 +232,8 @@ func (c *checker) checkCursors(h *tidemark.Head) error {
 		if err != nil {
 			return err
 		}
-		if cursor.Delivered > h.Last {
-			return damaged(key, "delivered %d is past the last message %d", cursor.Delivered, h.Last)
+		if cursor.Delivered > h.Last || cursor.Floor > h.Last+1 {
+			return damaged(key, "delivered %d or floor %d is past the last message %d", cursor.Delivered, cursor.Floor, h.Last)
 		}
 		_, found, err := c.look.find(appendReaderKey(nil, cursor.Reader, h.Number))
 		if err != nil {

@@ -65,6 +65,10 @@ func (n *Node) PromoteMember(ctx context.Context, id string) error {
 		if !ok {
 			return fmt.Errorf("%w: %s does not answer at %s", tidemark.ErrMemberNotReady, id, server.Address)
 		}
+		if !n.understands(info.Level) {
+			return fmt.Errorf("%w: %s runs version %s, which does not understand feature level %d of this cluster",
+				tidemark.ErrMemberNotReady, id, info.Version, n.cfg.Levels.InForce())
+		}
 		if info.AppliedIndex+n.cfg.PromoteMaxLag < commit {
 			return fmt.Errorf("%w: %s has applied %d of %d entries; at most %d may be missing",
 				tidemark.ErrMemberNotReady, id, info.AppliedIndex, commit, n.cfg.PromoteMaxLag)

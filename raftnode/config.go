@@ -84,6 +84,8 @@ type Config struct {
 	// command without effect: a leader's first.
 	EncodeEntry func(leaderTime time.Time, commands [][]byte) []byte
 	Noop        []byte
+	// Levels are the feature levels of the state machine; none if empty.
+	Levels Levels
 	// Clock is the leader's clock; time.Now if nil.
 	Clock func() time.Time
 

@@ -240,6 +240,7 @@ func (n *Node) start() {
 	n.tasks.Go(n.watchLeader)
 	n.tasks.Go(n.probe)
 	n.tasks.Go(n.watchFollowers)
+	n.tasks.Go(n.raiseLevels)
 	n.tasks.Go(n.members.learn(n))
 	n.tasks.Go(func() { n.mux.Meet(n.ctx, n.members.peers) })
 	a := n.machine.Applied()

@@ -38,7 +38,7 @@ func (s peerService) Info(context.Context) (peer.Info, error) {
 	info := peer.Info{
 		NodeID: n.cfg.NodeID, ClientAddress: n.cfg.ClientAddress, HTTPAddress: n.cfg.HTTPAddress, Version: n.cfg.Version,
 		Term: n.raft.CurrentTerm(), AppliedIndex: n.machine.Applied().Index, CommitIndex: n.raft.CommitIndex(), LastIndex: n.raft.LastIndex(),
-		Role: n.role(), LeaderID: string(leader), Members: n.members.peers(),
+		Role: n.role(), LeaderID: string(leader), Members: n.members.peers(), Level: n.cfg.Levels.Supported,
 	}
 	if err := n.Ready(); err != nil {
 		info.NotServingReason = err.Error()

@@ -20,13 +20,21 @@ type admission struct {
 	limits               Limits
 	calls, streams, held atomic.Int64
 	bytes, pages         *semaphore.Weighted
+	// inboxes bounds the deliveries of appends in flight: all of one log entry are one
+	// write of the store.
+	inboxes *semaphore.Weighted
 }
+
+// maxInboxesInFlight lets two of the largest recipient sets be on their way at a time.
+const maxInboxesInFlight = 2 * tidemark.MaxRecipients
 
 func newAdmission(limits Limits) *admission {
 	return &admission{
 		limits: limits,
 		bytes:  semaphore.NewWeighted(limits.MaxBytes),
 		pages:  semaphore.NewWeighted(limits.MaxPageBytes),
+
+		inboxes: semaphore.NewWeighted(maxInboxesInFlight),
 	}
 }
 

@@ -30,6 +30,11 @@ func (s *Server) append(ctx context.Context, item *appendItem) (*tidemarkv1.Appe
 	if err := beforeProposing(ctx); err != nil {
 		return nil, err
 	}
+	inboxes, err := s.admitFanOut(ctx, *item)
+	if err != nil {
+		return nil, err
+	}
+	defer s.admission.inboxes.Release(inboxes)
 	start := time.Now()
 	proposal, err := s.Node.Propose(ctx, item.command())
 	return s.appended(proposal, err, start)
@@ -37,7 +42,11 @@ func (s *Server) append(ctx context.Context, item *appendItem) (*tidemarkv1.Appe
 
 // command encodes the item. It is the one copy that is made of the payload here.
 func (item *appendItem) command() []byte {
-	return fsm.Append{Draft: item.draft, Expected: item.expected}.Encode()
+	return item.append().Encode()
+}
+
+func (item *appendItem) append() fsm.Append {
+	return fsm.Append{Draft: item.draft, Expected: item.expected, FanOut: item.fanOut, AdvanceSender: item.advanceSender}
 }
 
 // appended is the reply to an append that was proposed at start.

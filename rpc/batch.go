@@ -26,6 +26,11 @@ func (s *Server) AppendBatch(ctx context.Context, req *tidemarkv1.AppendBatchReq
 	}
 	return onLeader(ctx, s, "AppendBatch", req,
 		func(ctx context.Context, _ *tidemarkv1.AppendBatchRequest) (*tidemarkv1.AppendBatchResponse, error) {
+			inboxes, err := s.admitFanOut(ctx, items...)
+			if err != nil {
+				return nil, err
+			}
+			defer s.admission.inboxes.Release(inboxes)
 			if atomic != nil {
 				return s.appendAtomic(ctx, atomic)
 			}
@@ -43,7 +48,7 @@ const entryOverhead = 64
 func atomicCommand(items []appendItem) ([]byte, error) {
 	batch := fsm.AppendBatch{Items: make([]fsm.Append, len(items))}
 	for i := range items {
-		batch.Items[i] = fsm.Append{Draft: items[i].draft, Expected: items[i].expected}
+		batch.Items[i] = items[i].append()
 	}
 	command := batch.Encode()
 	if limit := tidemark.MaxEntryBytes - entryOverhead; len(command) > limit {

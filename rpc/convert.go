@@ -30,7 +30,15 @@ func toMessage(m *tidemark.Message) *tidemarkv1.Message {
 		ClientTime: toTimestamp(m.ClientTime),
 		ServerTime: toTimestamp(m.ServerTime),
 		Digest:     m.Digest[:],
+		Source:     toSource(m.Source),
 	}
+}
+
+func toSource(s *tidemark.Source) *tidemarkv1.Source {
+	if s == nil {
+		return nil
+	}
+	return &tidemarkv1.Source{Timeline: string(s.Timeline), SeqId: uint64(s.SeqID), Digest: s.Digest[:]}
 }
 
 func toMessages(messages []tidemark.Message) []*tidemarkv1.Message {
@@ -54,21 +62,29 @@ func toTimeline(h *tidemark.Head) *tidemarkv1.Timeline {
 	}
 }
 
-// toCursors takes heads in parallel with cursors.
-func toCursors(cursors []tidemark.Cursor, heads []tidemark.Head) []*tidemarkv1.Cursor {
+// toCursors takes heads, and unread unless it is nil, in parallel with cursors.
+func toCursors(cursors []tidemark.Cursor, heads []tidemark.Head, unread []uint64) []*tidemarkv1.Cursor {
 	converted := make([]*tidemarkv1.Cursor, len(cursors))
 	for i := range cursors {
-		c := &cursors[i]
-		converted[i] = &tidemarkv1.Cursor{
-			Timeline:       string(c.Timeline),
-			Reader:         string(c.Reader),
-			DeliveredSeqId: uint64(c.Delivered),
-			ReadSeqId:      uint64(c.Read),
-			UpdatedAt:      toTimestamp(c.UpdatedTime),
-			LastSeqId:      uint64(heads[i].Last),
+		converted[i] = toCursor(&cursors[i], &heads[i])
+		if unread != nil {
+			converted[i].Unread = &unread[i]
 		}
 	}
 	return converted
+}
+
+func toCursor(c *tidemark.Cursor, h *tidemark.Head) *tidemarkv1.Cursor {
+	return &tidemarkv1.Cursor{
+		Timeline:       string(c.Timeline),
+		Reader:         string(c.Reader),
+		DeliveredSeqId: uint64(c.Delivered),
+		ReadSeqId:      uint64(c.Read),
+		FloorSeqId:     uint64(c.Floor),
+		UpdatedAt:      toTimestamp(c.UpdatedTime),
+		LastSeqId:      uint64(h.Last),
+		LastServerTime: toTimestamp(h.LastTime),
+	}
 }
 
 func toAppendResponse(result *fsm.AppendResult, position []byte) *tidemarkv1.AppendResponse {
@@ -78,5 +94,8 @@ func toAppendResponse(result *fsm.AppendResult, position []byte) *tidemarkv1.App
 		Digest:     result.Digest[:],
 		Duplicate:  result.Duplicate,
 		Position:   position,
+
+		Inboxes:           uint32(result.Inboxes),
+		RecipientsVersion: result.RecipientsVersion,
 	}
 }

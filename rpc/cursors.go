@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -14,30 +15,61 @@ import (
 
 // Ack implements tidemarkv1.TimelineServiceServer.
 func (s *Server) Ack(ctx context.Context, req *tidemarkv1.AckRequest) (*tidemarkv1.AckResponse, error) {
-	reader, items, err := parseAck(req)
+	acknowledged, err := parseAck(req)
 	if err != nil {
 		return nil, err
 	}
-	return s.ack(ctx, reader, items)
+	return s.ack(ctx, acknowledged)
 }
 
+// cursorsLevel is the feature level that has floors and rewinds.
+const cursorsLevel = 2
+
 // ack moves cursors, here or on the leader.
-func (s *Server) ack(ctx context.Context, reader tidemark.ReaderID, items []ackItem) (*tidemarkv1.AckResponse, error) {
-	req := &tidemarkv1.AckRequest{Reader: string(reader), Items: make([]*tidemarkv1.AckItem, len(items))}
-	command := fsm.Ack{Reader: reader, Items: make([]fsm.AckItem, len(items))}
-	for i, item := range items {
-		command.Items[i] = fsm.AckItem{Timeline: item.timeline, Delivered: item.delivered, Read: item.read}
+func (s *Server) ack(ctx context.Context, a acknowledgement) (*tidemarkv1.AckResponse, error) {
+	req := &tidemarkv1.AckRequest{Reader: string(a.reader), Items: make([]*tidemarkv1.AckItem, len(a.items)), Rewind: a.rewind}
+	command := fsm.Ack{Reader: a.reader, Items: make([]fsm.AckItem, len(a.items)), Rewind: a.rewind}
+	needsLevel := a.rewind
+	for i, item := range a.items {
+		command.Items[i] = fsm.AckItem{Timeline: item.timeline, Delivered: item.delivered, Read: item.read, Floor: item.floor}
 		req.Items[i] = &tidemarkv1.AckItem{
 			Timeline: string(item.timeline), DeliveredSeqId: (*uint64)(item.delivered), ReadSeqId: (*uint64)(item.read),
+			FloorSeqId: (*uint64)(item.floor),
 		}
+		needsLevel = needsLevel || item.floor != nil
 	}
 	return onLeader(ctx, s, "Ack", req,
 		func(ctx context.Context, _ *tidemarkv1.AckRequest) (*tidemarkv1.AckResponse, error) {
+			if needsLevel {
+				if err := s.needLevel(ctx, cursorsLevel); err != nil {
+					return nil, err
+				}
+			}
 			return s.proposeAck(ctx, command.Encode())
 		},
 		func(c *leaderConnection) func(context.Context, *tidemarkv1.AckRequest, ...grpc.CallOption) (*tidemarkv1.AckResponse, error) {
 			return c.timelines.Ack
 		})
+}
+
+// needLevelWait is how long a call waits for the feature level: a cluster that was just
+// formed is raised to it within that time.
+const needLevelWait = time.Second
+
+// needLevel refuses what a member could not understand. It is asked on the leader.
+func (s *Server) needLevel(ctx context.Context, level uint32) error {
+	for deadline := time.Now().Add(needLevelWait); s.Store.Level() < level && time.Now().Before(deadline); {
+		select {
+		case <-time.After(needLevelWait / 50):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if present := s.Store.Level(); present < level {
+		return fmt.Errorf("%w: the call needs feature level %d, and the cluster has %d; it is raised when each member answers and runs a version that knows it",
+			tidemark.ErrUpgradeIncomplete, level, present)
+	}
+	return nil
 }
 
 func (s *Server) proposeAck(ctx context.Context, command []byte) (*tidemarkv1.AckResponse, error) {
@@ -55,7 +87,7 @@ func (s *Server) proposeAck(ctx context.Context, command []byte) (*tidemarkv1.Ac
 	if result.Err != nil {
 		return nil, result.Err
 	}
-	return &tidemarkv1.AckResponse{Cursors: toCursors(result.Cursors, result.Heads), Position: proposal.Position.Token()}, nil
+	return &tidemarkv1.AckResponse{Cursors: toCursors(result.Cursors, result.Heads, nil), Position: proposal.Position.Token()}, nil
 }
 
 // ListCursors implements tidemarkv1.TimelineServiceServer.
@@ -72,6 +104,8 @@ func (s *Server) ListCursors(ctx context.Context, req *tidemarkv1.ListCursorsReq
 	switch {
 	case query.countOnly:
 		reply.Count, page.Applied, err = s.Store.CountCursors(query.timeline, query.readAtLeast)
+	case query.byActivity:
+		page, err = s.Store.Conversations(query.reader, query.afterActivity, query.limit)
 	case query.reader != "":
 		page, err = s.Store.CursorsByReader(query.reader, query.afterNumber, query.limit)
 	default:
@@ -80,13 +114,9 @@ func (s *Server) ListCursors(ctx context.Context, req *tidemarkv1.ListCursorsReq
 	if err != nil {
 		return nil, err
 	}
-	reply.Cursors = toCursors(page.Cursors, page.Heads)
+	reply.Cursors = toCursors(page.Cursors, page.Heads, page.Unread)
 	if n := len(page.Cursors); page.More && n > 0 {
-		after := []byte(page.Cursors[n-1].Reader)
-		if query.reader != "" {
-			after = binary.BigEndian.AppendUint64(nil, page.Heads[n-1].Number)
-		}
-		reply.NextPageToken = pageToken(query.name(), after)
+		reply.NextPageToken = pageToken(query.name(), query.placeOf(&page.Cursors[n-1], &page.Heads[n-1]))
 	}
 	reply.AppliedIndex, reply.Position = page.Applied, query.level.seen(page.Applied)
 	return reply, nil
@@ -99,8 +129,10 @@ type cursorQuery struct {
 	countOnly   bool
 	afterReader tidemark.ReaderID
 
-	reader      tidemark.ReaderID
-	afterNumber uint64
+	reader        tidemark.ReaderID
+	afterNumber   uint64
+	byActivity    bool
+	afterActivity *tidemark.Activity
 
 	limit int
 	level level
@@ -108,10 +140,25 @@ type cursorQuery struct {
 
 // name is what page tokens of the listing are bound to.
 func (q *cursorQuery) name() string {
-	if q.reader != "" {
+	switch {
+	case q.byActivity:
+		return "conversations of reader " + string(q.reader)
+	case q.reader != "":
 		return "cursors of reader " + string(q.reader)
 	}
 	return fmt.Sprintf("cursors of timeline %s from %d", q.timeline, q.readAtLeast)
+}
+
+// placeOf is where the page that ends with the cursor goes on.
+func (q *cursorQuery) placeOf(c *tidemark.Cursor, h *tidemark.Head) []byte {
+	switch {
+	case q.reader == "":
+		return []byte(c.Reader)
+	case q.byActivity:
+		return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(h.LastTime)), h.Number)
+	default:
+		return binary.BigEndian.AppendUint64(nil, h.Number)
+	}
 }
 
 func parseListCursors(req *tidemarkv1.ListCursorsRequest) (q cursorQuery, err error) {
@@ -131,8 +178,13 @@ func parseListCursors(req *tidemarkv1.ListCursorsRequest) (q cursorQuery, err er
 	if err != nil {
 		return q, err
 	}
+	q.byActivity = req.GetOrder() == tidemarkv1.CursorOrder_CURSOR_ORDER_ACTIVITY
 	q.readAtLeast, q.countOnly = tidemark.SeqID(req.GetReadAtLeast()), req.GetCountOnly()
 	switch {
+	case req.GetOrder() != tidemarkv1.CursorOrder_CURSOR_ORDER_UNSPECIFIED && !q.byActivity:
+		return q, tidemark.Invalid("order", "is %d; it must be 0 or 1", req.GetOrder())
+	case q.reader == "" && q.byActivity:
+		return q, tidemark.Invalid("order", "by activity goes with reader only")
 	case q.reader != "" && q.readAtLeast != 0:
 		return q, tidemark.Invalid("read_at_least", "goes with timeline only")
 	case q.reader != "" && q.countOnly:
@@ -158,9 +210,15 @@ func (q *cursorQuery) parseAfter(token string) error {
 		q.afterReader = tidemark.ReaderID(after)
 		return q.afterReader.Validate("page_token")
 	}
-	if len(after) != 8 {
+	switch {
+	case q.byActivity && len(after) == 16:
+		q.afterActivity = &tidemark.Activity{
+			Time: tidemark.Time(binary.BigEndian.Uint64(after)), Number: binary.BigEndian.Uint64(after[8:]),
+		}
+	case !q.byActivity && len(after) == 8:
+		q.afterNumber = binary.BigEndian.Uint64(after)
+	default:
 		return tidemark.Invalid("page_token", "is not a next_page_token of this API")
 	}
-	q.afterNumber = binary.BigEndian.Uint64(after)
 	return nil
 }

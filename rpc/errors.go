@@ -44,6 +44,7 @@ var reasons = []reason{
 	{err: tidemark.ErrInvalid, name: "INVALID_ARGUMENT", code: codes.InvalidArgument, final: true},
 	{err: tidemark.ErrMessageIDConflict, name: "MESSAGE_ID_CONFLICT", code: codes.AlreadyExists, final: true},
 	{err: tidemark.ErrSequenceConflict, name: "SEQUENCE_CONFLICT", code: codes.Aborted, final: true},
+	{err: tidemark.ErrRecipientsConflict, name: "RECIPIENTS_CONFLICT", code: codes.Aborted, final: true},
 	{err: tidemark.ErrBatchAborted, name: "BATCH_ABORTED", code: codes.Aborted, final: true},
 	{err: tidemark.ErrTimelineNotFound, name: "TIMELINE_NOT_FOUND", code: codes.NotFound, final: true},
 	{err: tidemark.ErrMessageNotFound, name: "MESSAGE_NOT_FOUND", code: codes.NotFound, final: true},
@@ -52,6 +53,7 @@ var reasons = []reason{
 	{err: tidemark.ErrMemberNotReady, name: "MEMBER_NOT_READY", code: codes.FailedPrecondition, final: true},
 	{err: tidemark.ErrMembershipUnsafe, name: "MEMBERSHIP_UNSAFE", code: codes.FailedPrecondition, final: true},
 
+	{err: tidemark.ErrUpgradeIncomplete, name: "UPGRADE_INCOMPLETE", code: codes.FailedPrecondition, final: true, retryAfter: time.Second},
 	{err: tidemark.ErrNotLeader, name: "NOT_LEADER", code: codes.Unavailable},
 	{err: tidemark.ErrNoLeader, name: "NO_LEADER", code: codes.Unavailable, retryAfter: 200 * time.Millisecond},
 	{err: tidemark.ErrOverloaded, name: "OVERLOADED", code: codes.ResourceExhausted, retryAfter: 100 * time.Millisecond},
@@ -137,6 +139,11 @@ func metadataOf(err error) map[string]string {
 		return map[string]string{
 			"expected_last_seq_id": strconv.FormatUint(uint64(conflict.Expected), 10),
 			"last_seq_id":          strconv.FormatUint(uint64(conflict.Last), 10),
+		}
+	}
+	if conflict := (*tidemark.VersionConflictError)(nil); errors.As(err, &conflict) {
+		return map[string]string{
+			"expected_version": strconv.FormatUint(conflict.Expected, 10), "version": strconv.FormatUint(conflict.Version, 10),
 		}
 	}
 	if elsewhere := (*notLeaderError)(nil); errors.As(err, &elsewhere) && elsewhere.leader.ID != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -129,6 +130,8 @@ func succeed(n int, command *fsmpb.Command) (any, error) {
 			result.Results = append(result.Results, one)
 		}
 		return result, nil
+	case command.GetSetRecipients() != nil:
+		return fsm.SetRecipientsResult{Version: uint64(n), Count: 1}, nil
 	case command.GetAck() != nil:
 		result := fsm.AckResult{}
 		for _, item := range command.GetAck().GetItems() {
@@ -242,6 +245,10 @@ type fakeStore struct {
 	pulls  atomic.Pointer[tidemark.Pull]
 	// read answers Read; nil gives the ten messages' head and no message.
 	read func(tidemark.Range) (tidemark.Page, error)
+	// recipients is the size of each recipient set, missingLevels how much is missing to
+	// the present feature level.
+	recipients    uint64
+	missingLevels uint32
 }
 
 var fakeHead = tidemark.Head{Timeline: "t", Number: 1, First: 1, Last: 10, Bytes: 100, CreatedTime: 1, LastTime: 10}
@@ -320,6 +327,31 @@ func (s *fakeStore) CursorsByReader(reader tidemark.ReaderID, after uint64, limi
 	page.More = int(after)+limit < 3
 	return page, nil
 }
+func (s *fakeStore) Conversations(reader tidemark.ReaderID, after *tidemark.Activity, limit int) (page tidemark.CursorPage, err error) {
+	numbers := []uint64{3, 1, 2}
+	if after != nil {
+		numbers = numbers[slices.Index(numbers, after.Number)+1:]
+	}
+	for _, number := range numbers[:min(limit, len(numbers))] {
+		page.Cursors = append(page.Cursors, tidemark.Cursor{Timeline: "t", Reader: reader})
+		page.Heads = append(page.Heads, tidemark.Head{Number: number})
+		page.Unread = append(page.Unread, number)
+	}
+	page.More = limit < len(numbers)
+	return page, nil
+}
+func (s *fakeStore) Recipients(id, after tidemark.TimelineID, limit int) (page tidemark.RecipientPage, err error) {
+	page.Version, page.Count = 7, 2
+	for _, inbox := range []tidemark.TimelineID{"a", "b"} {
+		if inbox > after && len(page.Inboxes) < limit {
+			page.Inboxes = append(page.Inboxes, inbox)
+		}
+	}
+	page.More = after == "" && limit < 2
+	return page, nil
+}
+func (s *fakeStore) CountRecipients(id tidemark.TimelineID) (uint64, error) { return s.recipients, nil }
+func (s *fakeStore) Level() uint32                                          { return fsm.Level - s.missingLevels }
 func (s *fakeStore) Timelines(_ string, after tidemark.TimelineID, limit int) (page tidemark.TimelinePage, err error) {
 	for _, id := range []tidemark.TimelineID{"t", "u"} {
 		if id > after && len(page.Heads) < limit {

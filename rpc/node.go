@@ -81,8 +81,16 @@ type Store interface {
 	CountCursors(timeline tidemark.TimelineID, readAtLeast tidemark.SeqID) (count, applied uint64, err error)
 	// CursorsByReader pages in the order of the timelines' numbers, after one of them (0 for the start).
 	CursorsByReader(reader tidemark.ReaderID, after uint64, limit int) (tidemark.CursorPage, error)
+	// Conversations pages by newest activity, behind a place of an earlier page (nil for the start).
+	Conversations(reader tidemark.ReaderID, after *tidemark.Activity, limit int) (tidemark.CursorPage, error)
 	Timelines(prefix string, after tidemark.TimelineID, limit int) (tidemark.TimelinePage, error)
+	// Recipients pages the recipient set of a timeline, after one of its inboxes ("" for the start).
+	Recipients(timeline, after tidemark.TimelineID, limit int) (tidemark.RecipientPage, error)
+	// CountRecipients is 0 for a timeline that does not exist.
+	CountRecipients(timeline tidemark.TimelineID) (uint64, error)
 	Applied() tidemark.Applied
+	// Level is the feature level of the cluster, as far as this node has applied.
+	Level() uint32
 }
 
 // FromRaft makes a Node of a Raft node.

@@ -19,7 +19,7 @@ func (s *Server) Read(ctx context.Context, req *tidemarkv1.ReadRequest) (*tidema
 	if query.ack == nil {
 		return s.page(ctx, query)
 	}
-	if _, err := s.ack(ctx, query.reader, []ackItem{*query.ack}); err != nil {
+	if _, err := s.ack(ctx, acknowledgement{reader: query.Reader, items: []ackItem{*query.ack}}); err != nil {
 		return nil, err
 	}
 	reply, err := s.page(ctx, query)
@@ -58,6 +58,7 @@ func (s *Server) page(ctx context.Context, query pageQuery) (*tidemarkv1.ReadRes
 		Position:        query.level.seen(page.Applied),
 		AppliedIndex:    page.Applied,
 		StalenessMillis: age.millis(),
+		FloorSeqId:      uint64(page.Floor),
 	}
 	if n := len(page.Messages); n > 0 {
 		reply.FirstSeqId = uint64(page.Messages[0].SeqID)

@@ -19,7 +19,7 @@ func (s *Server) Sync(ctx context.Context, req *tidemarkv1.SyncRequest) (*tidema
 	if len(query.acks) == 0 {
 		return s.pull(ctx, &query)
 	}
-	acknowledged, err := s.ack(ctx, query.Reader, query.acks)
+	acknowledged, err := s.ack(ctx, acknowledgement{reader: query.Reader, items: query.acks})
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,8 @@ func toSyncTimeline(t *tidemark.Pulled, withCursor bool) *tidemarkv1.SyncTimelin
 		converted.TrimmedToSeqId = uint64(t.Head.First)
 	}
 	if withCursor {
-		converted.Cursor = toCursors([]tidemark.Cursor{t.Cursor}, []tidemark.Head{t.Head})[0]
+		converted.Cursor = toCursor(&t.Cursor, &t.Head)
+		converted.Cursor.Unread = &t.Unread
 	}
 	return converted
 }

@@ -21,7 +21,13 @@ type appendItem struct {
 	draft tidemark.Draft
 	// expected is what expected_last_seq_id says, or nil.
 	expected *tidemark.SeqID
+	fanOut   tidemark.FanOut
+	// advanceSender moves the sender's cursor.
+	advanceSender bool
 }
+
+// needsFanOut says whether the item asks for what came with fanOutLevel.
+func (item *appendItem) needsFanOut() bool { return item.advanceSender || !item.fanOut.None() }
 
 // parseAppend validates one append. The draft shares the request's payload. Field
 // names are built only when a rule is broken, because this runs for every append.
@@ -48,7 +54,24 @@ func parseAppend(req *tidemarkv1.AppendRequest) (item appendItem, err error) {
 		expected := tidemark.SeqID(req.GetExpectedLastSeqId())
 		item.expected = &expected
 	}
-	return item, item.draft.Validate("")
+	if err := item.draft.Validate(""); err != nil {
+		return item, err
+	}
+	return item, item.parseFanOut(req)
+}
+
+func (item *appendItem) parseFanOut(req *tidemarkv1.AppendRequest) error {
+	if item.advanceSender = req.GetAdvanceSenderCursor(); item.advanceSender {
+		if err := tidemark.ReaderID(item.draft.Sender).Validate("sender"); err != nil {
+			return err
+		}
+	}
+	fanOut := req.GetFanOut()
+	if fanOut == nil {
+		return nil
+	}
+	item.fanOut = tidemark.FanOut{Recipients: fanOut.GetRecipients(), Inboxes: timelineIDs(fanOut.GetInboxes())}
+	return item.fanOut.Validate("", item.draft.Timeline)
 }
 
 // parseBatch validates the batch as a whole and each of its items. The error of an
@@ -82,31 +105,39 @@ func parseBatch(req *tidemarkv1.AppendBatchRequest) (items []appendItem, errs []
 	return items, errs, nil
 }
 
-// ackItem is one validated acknowledgement: a mark that is nil is not moved.
-type ackItem struct {
-	timeline        tidemark.TimelineID
-	delivered, read *tidemark.SeqID
+// acknowledgement is a validated Ack, or that of a Read or Sync.
+type acknowledgement struct {
+	reader tidemark.ReaderID
+	items  []ackItem
+	// rewind lets marks go back.
+	rewind bool
 }
 
-func parseAck(req *tidemarkv1.AckRequest) (reader tidemark.ReaderID, items []ackItem, err error) {
+// ackItem is one item of an acknowledgement: a mark that is nil is not moved.
+type ackItem struct {
+	timeline               tidemark.TimelineID
+	delivered, read, floor *tidemark.SeqID
+}
+
+func parseAck(req *tidemarkv1.AckRequest) (a acknowledgement, err error) {
 	if err := refuseUnknownFields(req); err != nil {
-		return "", nil, err
+		return a, err
 	}
-	reader = tidemark.ReaderID(req.GetReader())
-	if err := reader.Validate("reader"); err != nil {
-		return "", nil, err
+	a.reader, a.rewind = tidemark.ReaderID(req.GetReader()), req.GetRewind()
+	if err := a.reader.Validate("reader"); err != nil {
+		return a, err
 	}
 	if len(req.GetItems()) == 0 {
-		return "", nil, tidemark.Invalid("items", "must not be empty; limit is 1 to %d items", tidemark.MaxAckItems)
+		return a, tidemark.Invalid("items", "must not be empty; limit is 1 to %d items", tidemark.MaxAckItems)
 	}
-	items, err = parseAckItems("items", req.GetItems(), tidemark.MaxAckItems)
-	return reader, items, err
+	a.items, err = parseAckItems("items", req.GetItems(), a.rewind)
+	return a, err
 }
 
 // parseAckItems validates acknowledgements of one reader, in the field of the request.
-func parseAckItems(field string, given []*tidemarkv1.AckItem, most int) ([]ackItem, error) {
-	if len(given) > most {
-		return nil, tidemark.Invalid(field, "has %d items; limit is %d items", len(given), most)
+func parseAckItems(field string, given []*tidemarkv1.AckItem, rewind bool) ([]ackItem, error) {
+	if len(given) > tidemark.MaxAckItems {
+		return nil, tidemark.Invalid(field, "has %d items; limit is %d items", len(given), tidemark.MaxAckItems)
 	}
 	items := make([]ackItem, len(given))
 	seen := make(map[tidemark.TimelineID]int, len(items))
@@ -121,31 +152,35 @@ func parseAckItems(field string, given []*tidemarkv1.AckItem, most int) ([]ackIt
 		}
 		seen[timeline] = i
 		var err error
-		if items[i], err = parseMarks(timeline, item.DeliveredSeqId, item.ReadSeqId); err != nil {
+		if items[i], err = parseMarks(timeline, item, rewind); err != nil {
 			return nil, within(place, err)
 		}
 	}
 	return items, nil
 }
 
-// parseMarks validates the two marks of one acknowledgement.
-func parseMarks(timeline tidemark.TimelineID, delivered, read *uint64) (ackItem, error) {
+// parseMarks validates the marks of one acknowledgement.
+func parseMarks(timeline tidemark.TimelineID, marks *tidemarkv1.AckItem, rewind bool) (ackItem, error) {
 	item := ackItem{timeline: timeline}
-	if delivered == nil && read == nil {
-		return item, tidemark.Invalid("delivered_seq_id", "or read_seq_id must be given")
+	if marks.DeliveredSeqId == nil && marks.ReadSeqId == nil && marks.FloorSeqId == nil {
+		return item, tidemark.Invalid("delivered_seq_id", "or read_seq_id or floor_seq_id must be given")
 	}
 	for _, mark := range []struct {
 		field string
 		given *uint64
 		to    **tidemark.SeqID
-	}{{"delivered_seq_id", delivered, &item.delivered}, {"read_seq_id", read, &item.read}} {
-		if mark.given == nil {
+	}{
+		{"delivered_seq_id", marks.DeliveredSeqId, &item.delivered},
+		{"read_seq_id", marks.ReadSeqId, &item.read},
+		{"floor_seq_id", marks.FloorSeqId, &item.floor},
+	} {
+		switch {
+		case mark.given == nil:
 			continue
+		case *mark.given == 0 && !rewind:
+			return item, tidemark.Invalid(mark.field, "must be at least 1, the SeqId of the first message, unless it is a rewind")
 		}
-		seq, err := parseSeq(mark.field, *mark.given)
-		if err != nil {
-			return item, err
-		}
+		seq := tidemark.SeqID(*mark.given)
 		*mark.to = &seq
 	}
 	return item, nil
@@ -181,7 +216,7 @@ func within(field string, err error) error {
 
 // refuseUnknownInAppend is refuseUnknownFields without reflection over the fields.
 func refuseUnknownInAppend(req *tidemarkv1.AppendRequest) error {
-	if req == nil || len(req.ProtoReflect().GetUnknown()) == 0 &&
+	if req == nil || len(req.ProtoReflect().GetUnknown()) == 0 && req.FanOut == nil &&
 		(req.ClientTime == nil || len(req.ClientTime.ProtoReflect().GetUnknown()) == 0) {
 		return nil
 	}

@@ -24,8 +24,7 @@ const defaultPageBytes = 2 << 20
 // pageQuery is a validated Read.
 type pageQuery struct {
 	tidemark.Range
-	level  level
-	reader tidemark.ReaderID
+	level level
 	// ack acknowledges the page before, or is nil.
 	ack *ackItem
 }
@@ -106,18 +105,18 @@ func (q *pageQuery) parseDirection(given, natural tidemarkv1.Direction, backward
 }
 
 func (q *pageQuery) parseReadAck(req *tidemarkv1.ReadRequest) error {
-	q.reader = tidemark.ReaderID(req.GetReader())
+	q.Reader = tidemark.ReaderID(req.GetReader())
 	ack := req.GetAck()
-	if q.reader == "" && ack == nil {
+	if q.Reader == "" && ack == nil {
 		return nil
 	}
-	if err := q.reader.Validate("reader"); err != nil {
+	if err := q.Reader.Validate("reader"); err != nil {
 		return err
 	}
 	if ack == nil {
 		return nil
 	}
-	item, err := parseMarks(q.Timeline, given(ack.GetDeliveredSeqId()), given(ack.GetReadSeqId()))
+	item, err := parseMarks(q.Timeline, &tidemarkv1.AckItem{DeliveredSeqId: given(ack.GetDeliveredSeqId()), ReadSeqId: given(ack.GetReadSeqId())}, false)
 	if err != nil {
 		return within("ack", err)
 	}

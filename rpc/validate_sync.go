@@ -49,7 +49,7 @@ func parseSync(req *tidemarkv1.SyncRequest) (q syncQuery, err error) {
 	if len(req.GetAcks()) > 0 && q.Reader == "" {
 		return q, tidemark.Invalid("reader", "must be given with acks")
 	}
-	q.acks, err = parseAckItems("acks", req.GetAcks(), tidemark.MaxAckItems)
+	q.acks, err = parseAckItems("acks", req.GetAcks(), false)
 	return q, err
 }
 

@@ -41,6 +41,10 @@ func call(ctx context.Context, d *door, request proto.Message) (err error) {
 		_, err = d.timelines.Ack(ctx, req)
 	case *pb.ListCursorsRequest:
 		_, err = d.timelines.ListCursors(ctx, req)
+	case *pb.SetRecipientsRequest:
+		_, err = d.timelines.SetRecipients(ctx, req)
+	case *pb.ListRecipientsRequest:
+		_, err = d.timelines.ListRecipients(ctx, req)
 	case *pb.GetTimelineRequest:
 		_, err = d.timelines.GetTimeline(ctx, req)
 	case *pb.ListTimelinesRequest:
@@ -69,6 +73,13 @@ func call(ctx context.Context, d *door, request proto.Message) (err error) {
 }
 
 func text(n int) string { return strings.Repeat("x", n) }
+
+func manyNames(n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprint("i", i))
+	}
+	return names
+}
 
 func anAppend(change func(*pb.AppendRequest)) *pb.AppendRequest {
 	req := &pb.AppendRequest{Timeline: "t", MessageId: "m", Sender: "s", Type: "text", Payload: []byte("hello")}
@@ -244,6 +255,28 @@ var refusals = []struct {
 	{"cursors reader count", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Reader{Reader: "a"}, CountOnly: true}, "count_only", "timeline only"},
 	{"cursors count page", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: "t"}, CountOnly: true, PageToken: "x"}, "page_token", "count_only"},
 	{"cursors token", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: "t"}, PageToken: "%%"}, "page_token", "not a next_page_token"},
+
+	{"conversations", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Reader{Reader: "a"}, Order: pb.CursorOrder_CURSOR_ORDER_ACTIVITY}, "", ""},
+	{"conversations of a timeline", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Timeline{Timeline: "t"}, Order: pb.CursorOrder_CURSOR_ORDER_ACTIVITY}, "order", "reader only"},
+	{"cursors order 2", &pb.ListCursorsRequest{By: &pb.ListCursorsRequest_Reader{Reader: "a"}, Order: 2}, "order", "0 or 1"},
+
+	{"fan-out", anAppend(func(r *pb.AppendRequest) { r.FanOut = &pb.FanOut{Recipients: true, Inboxes: []string{"i"}} }), "", ""},
+	{"fan-out 1000", anAppend(func(r *pb.AppendRequest) { r.FanOut = &pb.FanOut{Inboxes: manyNames(1000)} }), "", ""},
+	{"fan-out 1001", anAppend(func(r *pb.AppendRequest) { r.FanOut = &pb.FanOut{Inboxes: manyNames(1001)} }), "fan_out.inboxes", "fan-out on read"},
+	{"fan-out twice", anAppend(func(r *pb.AppendRequest) { r.FanOut = &pb.FanOut{Inboxes: []string{"i", "i"}} }), "fan_out.inboxes", "twice"},
+	{"fan-out to itself", anAppend(func(r *pb.AppendRequest) { r.FanOut = &pb.FanOut{Inboxes: []string{"t"}} }), "fan_out.inboxes", "itself"},
+	{"fan-out inbox 257", anAppend(func(r *pb.AppendRequest) { r.FanOut = &pb.FanOut{Inboxes: []string{text(257)}} }), "fan_out.inboxes", "limit is 256"},
+	{"advance nobody", anAppend(func(r *pb.AppendRequest) { r.Sender, r.AdvanceSenderCursor = "", true }), "sender", "empty"},
+	{"advance", anAppend(func(r *pb.AppendRequest) { r.AdvanceSenderCursor = true }), "", ""},
+
+	{"recipients", &pb.SetRecipientsRequest{Timeline: "t", Add: manyNames(1000)}, "", ""},
+	{"recipients 1001", &pb.SetRecipientsRequest{Timeline: "t", Add: manyNames(600), Remove: manyNames(401)}, "add", "limit is 1000 inboxes in one call"},
+	{"recipients in both", &pb.SetRecipientsRequest{Timeline: "t", Add: []string{"i"}, Remove: []string{"i"}}, "remove", "in add too"},
+	{"recipients replace and remove", &pb.SetRecipientsRequest{Timeline: "t", Replace: true, Remove: []string{"i"}}, "remove", "does not go with replace"},
+	{"recipients no timeline", &pb.SetRecipientsRequest{Add: []string{"i"}}, "timeline", "empty"},
+	{"list recipients", &pb.ListRecipientsRequest{Timeline: "t", PageSize: 1000}, "", ""},
+	{"list recipients page 1001", &pb.ListRecipientsRequest{Timeline: "t", PageSize: 1001}, "page_size", "at most 1000"},
+	{"list recipients no timeline", &pb.ListRecipientsRequest{}, "timeline", "empty"},
 
 	{"head", &pb.GetTimelineRequest{Timeline: "t"}, "", ""},
 	{"head no timeline", &pb.GetTimelineRequest{}, "timeline", "empty"},

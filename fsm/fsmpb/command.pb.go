@@ -108,6 +108,8 @@ type Command struct {
 	//	*Command_AppendBatch
 	//	*Command_Ack
 	//	*Command_Noop
+	//	*Command_RaiseLevel
+	//	*Command_SetRecipients
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -186,6 +188,24 @@ func (x *Command) GetNoop() *Noop {
 	return nil
 }
 
+func (x *Command) GetRaiseLevel() *RaiseLevel {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RaiseLevel); ok {
+			return x.RaiseLevel
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSetRecipients() *SetRecipients {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SetRecipients); ok {
+			return x.SetRecipients
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -206,6 +226,14 @@ type Command_Noop struct {
 	Noop *Noop `protobuf:"bytes,4,opt,name=noop,proto3,oneof"`
 }
 
+type Command_RaiseLevel struct {
+	RaiseLevel *RaiseLevel `protobuf:"bytes,5,opt,name=raise_level,json=raiseLevel,proto3,oneof"`
+}
+
+type Command_SetRecipients struct {
+	SetRecipients *SetRecipients `protobuf:"bytes,6,opt,name=set_recipients,json=setRecipients,proto3,oneof"`
+}
+
 func (*Command_Append) isCommand_Kind() {}
 
 func (*Command_AppendBatch) isCommand_Kind() {}
@@ -213,6 +241,10 @@ func (*Command_AppendBatch) isCommand_Kind() {}
 func (*Command_Ack) isCommand_Kind() {}
 
 func (*Command_Noop) isCommand_Kind() {}
+
+func (*Command_RaiseLevel) isCommand_Kind() {}
+
+func (*Command_SetRecipients) isCommand_Kind() {}
 
 // Append puts one message at the end of a timeline, and creates the timeline if
 // it does not exist. Names and texts are bytes: apply decides whether they are
@@ -230,8 +262,14 @@ type Append struct {
 	// If present, the append fails unless it is the timeline's last SeqId.
 	ExpectedLastSeqId *uint64 `protobuf:"varint,7,opt,name=expected_last_seq_id,json=expectedLastSeqId,proto3,oneof" json:"expected_last_seq_id,omitempty"`
 	Payload           []byte  `protobuf:"bytes,8,opt,name=payload,proto3" json:"payload,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Absent, or 1: the recipient set of the timeline gets references.
+	FanOutRecipients *bool `protobuf:"varint,9,opt,name=fan_out_recipients,json=fanOutRecipients,proto3,oneof" json:"fan_out_recipients,omitempty"`
+	// Timelines that get references.
+	FanOutInboxes [][]byte `protobuf:"bytes,10,rep,name=fan_out_inboxes,json=fanOutInboxes,proto3" json:"fan_out_inboxes,omitempty"`
+	// Absent, or 1: the sender's own read mark moves to the message.
+	AdvanceSender *bool `protobuf:"varint,11,opt,name=advance_sender,json=advanceSender,proto3,oneof" json:"advance_sender,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Append) Reset() {
@@ -318,6 +356,27 @@ func (x *Append) GetPayload() []byte {
 		return x.Payload
 	}
 	return nil
+}
+
+func (x *Append) GetFanOutRecipients() bool {
+	if x != nil && x.FanOutRecipients != nil {
+		return *x.FanOutRecipients
+	}
+	return false
+}
+
+func (x *Append) GetFanOutInboxes() [][]byte {
+	if x != nil {
+		return x.FanOutInboxes
+	}
+	return nil
+}
+
+func (x *Append) GetAdvanceSender() bool {
+	if x != nil && x.AdvanceSender != nil {
+		return *x.AdvanceSender
+	}
+	return false
 }
 
 // Attribute is one named text beside a payload.
@@ -420,9 +479,11 @@ func (x *AppendBatch) GetItems() []*Append {
 
 // Ack moves cursors of one reader forward: all of its items, or none.
 type Ack struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reader        []byte                 `protobuf:"bytes,1,opt,name=reader,proto3" json:"reader,omitempty"`
-	Items         []*AckItem             `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Reader []byte                 `protobuf:"bytes,1,opt,name=reader,proto3" json:"reader,omitempty"`
+	Items  []*AckItem             `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	// Absent, or 1: marks are set to what is given, also back.
+	Rewind        *bool `protobuf:"varint,3,opt,name=rewind,proto3,oneof" json:"rewind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,14 +532,23 @@ func (x *Ack) GetItems() []*AckItem {
 	return nil
 }
 
+func (x *Ack) GetRewind() bool {
+	if x != nil && x.Rewind != nil {
+		return *x.Rewind
+	}
+	return false
+}
+
 // AckItem says how far the reader has come in one timeline.
 type AckItem struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Timeline       []byte                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
 	DeliveredSeqId *uint64                `protobuf:"varint,2,opt,name=delivered_seq_id,json=deliveredSeqId,proto3,oneof" json:"delivered_seq_id,omitempty"`
 	ReadSeqId      *uint64                `protobuf:"varint,3,opt,name=read_seq_id,json=readSeqId,proto3,oneof" json:"read_seq_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The first message that the reader may see.
+	FloorSeqId    *uint64 `protobuf:"varint,4,opt,name=floor_seq_id,json=floorSeqId,proto3,oneof" json:"floor_seq_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AckItem) Reset() {
@@ -532,6 +602,13 @@ func (x *AckItem) GetReadSeqId() uint64 {
 	return 0
 }
 
+func (x *AckItem) GetFloorSeqId() uint64 {
+	if x != nil && x.FloorSeqId != nil {
+		return *x.FloorSeqId
+	}
+	return 0
+}
+
 // Noop changes nothing but the applied index. A new leader proposes one, to know
 // that all entries of the terms before its own are applied.
 type Noop struct {
@@ -570,6 +647,132 @@ func (*Noop) Descriptor() ([]byte, []int) {
 	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{7}
 }
 
+// RaiseLevel says that all members of the cluster understand a feature level, so that
+// what the level adds may be proposed from here on.
+type RaiseLevel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseLevel) Reset() {
+	*x = RaiseLevel{}
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseLevel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseLevel) ProtoMessage() {}
+
+func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
+func (*RaiseLevel) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RaiseLevel) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+// SetRecipients changes the recipient set of a timeline, and creates the timeline if it
+// does not exist.
+type SetRecipients struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline []byte                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// Absent, or 1: the set is emptied first.
+	Replace *bool    `protobuf:"varint,2,opt,name=replace,proto3,oneof" json:"replace,omitempty"`
+	Add     [][]byte `protobuf:"bytes,3,rep,name=add,proto3" json:"add,omitempty"`
+	Remove  [][]byte `protobuf:"bytes,4,rep,name=remove,proto3" json:"remove,omitempty"`
+	// If present, the change fails unless it is the set's version.
+	ExpectedVersion *uint64 `protobuf:"varint,5,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *SetRecipients) Reset() {
+	*x = SetRecipients{}
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRecipients) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRecipients) ProtoMessage() {}
+
+func (x *SetRecipients) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRecipients.ProtoReflect.Descriptor instead.
+func (*SetRecipients) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SetRecipients) GetTimeline() []byte {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *SetRecipients) GetReplace() bool {
+	if x != nil && x.Replace != nil {
+		return *x.Replace
+	}
+	return false
+}
+
+func (x *SetRecipients) GetAdd() [][]byte {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *SetRecipients) GetRemove() [][]byte {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+func (x *SetRecipients) GetExpectedVersion() uint64 {
+	if x != nil && x.ExpectedVersion != nil {
+		return *x.ExpectedVersion
+	}
+	return 0
+}
+
 var File_fsm_fsmpb_command_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_command_proto_rawDesc = "" +
@@ -579,13 +782,16 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vleader_time\x18\x02 \x01(\x10R\n" +
 	"leaderTime\x12\x1a\n" +
-	"\bcommands\x18\x03 \x03(\fR\bcommands\"\xde\x01\n" +
+	"\bcommands\x18\x03 \x03(\fR\bcommands\"\xe7\x02\n" +
 	"\aCommand\x121\n" +
 	"\x06append\x18\x01 \x01(\v2\x17.tidemark.fsm.v1.AppendH\x00R\x06append\x12A\n" +
 	"\fappend_batch\x18\x02 \x01(\v2\x1c.tidemark.fsm.v1.AppendBatchH\x00R\vappendBatch\x12(\n" +
 	"\x03ack\x18\x03 \x01(\v2\x14.tidemark.fsm.v1.AckH\x00R\x03ack\x12+\n" +
-	"\x04noop\x18\x04 \x01(\v2\x15.tidemark.fsm.v1.NoopH\x00R\x04noopB\x06\n" +
-	"\x04kind\"\xca\x02\n" +
+	"\x04noop\x18\x04 \x01(\v2\x15.tidemark.fsm.v1.NoopH\x00R\x04noop\x12>\n" +
+	"\vraise_level\x18\x05 \x01(\v2\x1b.tidemark.fsm.v1.RaiseLevelH\x00R\n" +
+	"raiseLevel\x12G\n" +
+	"\x0eset_recipients\x18\x06 \x01(\v2\x1e.tidemark.fsm.v1.SetRecipientsH\x00R\rsetRecipientsB\x06\n" +
+	"\x04kind\"\xfb\x03\n" +
 	"\x06Append\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\fR\btimeline\x12\x1d\n" +
 	"\n" +
@@ -598,24 +804,47 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\vclient_time\x18\x06 \x01(\x10H\x00R\n" +
 	"clientTime\x88\x01\x01\x124\n" +
 	"\x14expected_last_seq_id\x18\a \x01(\x04H\x01R\x11expectedLastSeqId\x88\x01\x01\x12\x18\n" +
-	"\apayload\x18\b \x01(\fR\apayloadB\x0e\n" +
+	"\apayload\x18\b \x01(\fR\apayload\x121\n" +
+	"\x12fan_out_recipients\x18\t \x01(\bH\x02R\x10fanOutRecipients\x88\x01\x01\x12&\n" +
+	"\x0ffan_out_inboxes\x18\n" +
+	" \x03(\fR\rfanOutInboxes\x12*\n" +
+	"\x0eadvance_sender\x18\v \x01(\bH\x03R\radvanceSender\x88\x01\x01B\x0e\n" +
 	"\f_client_timeB\x17\n" +
-	"\x15_expected_last_seq_id\"3\n" +
+	"\x15_expected_last_seq_idB\x15\n" +
+	"\x13_fan_out_recipientsB\x11\n" +
+	"\x0f_advance_sender\"3\n" +
 	"\tAttribute\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"<\n" +
 	"\vAppendBatch\x12-\n" +
-	"\x05items\x18\x01 \x03(\v2\x17.tidemark.fsm.v1.AppendR\x05items\"M\n" +
+	"\x05items\x18\x01 \x03(\v2\x17.tidemark.fsm.v1.AppendR\x05items\"u\n" +
 	"\x03Ack\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\fR\x06reader\x12.\n" +
-	"\x05items\x18\x02 \x03(\v2\x18.tidemark.fsm.v1.AckItemR\x05items\"\x9e\x01\n" +
+	"\x05items\x18\x02 \x03(\v2\x18.tidemark.fsm.v1.AckItemR\x05items\x12\x1b\n" +
+	"\x06rewind\x18\x03 \x01(\bH\x00R\x06rewind\x88\x01\x01B\t\n" +
+	"\a_rewind\"\xd6\x01\n" +
 	"\aAckItem\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\fR\btimeline\x12-\n" +
 	"\x10delivered_seq_id\x18\x02 \x01(\x04H\x00R\x0edeliveredSeqId\x88\x01\x01\x12#\n" +
-	"\vread_seq_id\x18\x03 \x01(\x04H\x01R\treadSeqId\x88\x01\x01B\x13\n" +
+	"\vread_seq_id\x18\x03 \x01(\x04H\x01R\treadSeqId\x88\x01\x01\x12%\n" +
+	"\ffloor_seq_id\x18\x04 \x01(\x04H\x02R\n" +
+	"floorSeqId\x88\x01\x01B\x13\n" +
 	"\x11_delivered_seq_idB\x0e\n" +
-	"\f_read_seq_id\"\x06\n" +
-	"\x04NoopB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
+	"\f_read_seq_idB\x0f\n" +
+	"\r_floor_seq_id\"\x06\n" +
+	"\x04Noop\"\"\n" +
+	"\n" +
+	"RaiseLevel\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"\xc5\x01\n" +
+	"\rSetRecipients\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\fR\btimeline\x12\x1d\n" +
+	"\areplace\x18\x02 \x01(\bH\x00R\areplace\x88\x01\x01\x12\x10\n" +
+	"\x03add\x18\x03 \x03(\fR\x03add\x12\x16\n" +
+	"\x06remove\x18\x04 \x03(\fR\x06remove\x12.\n" +
+	"\x10expected_version\x18\x05 \x01(\x04H\x01R\x0fexpectedVersion\x88\x01\x01B\n" +
+	"\n" +
+	"\b_replaceB\x13\n" +
+	"\x11_expected_versionB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
 
 var (
 	file_fsm_fsmpb_command_proto_rawDescOnce sync.Once
@@ -629,30 +858,34 @@ func file_fsm_fsmpb_command_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_command_proto_rawDescData
 }
 
-var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_fsm_fsmpb_command_proto_goTypes = []any{
-	(*Entry)(nil),       // 0: tidemark.fsm.v1.Entry
-	(*Command)(nil),     // 1: tidemark.fsm.v1.Command
-	(*Append)(nil),      // 2: tidemark.fsm.v1.Append
-	(*Attribute)(nil),   // 3: tidemark.fsm.v1.Attribute
-	(*AppendBatch)(nil), // 4: tidemark.fsm.v1.AppendBatch
-	(*Ack)(nil),         // 5: tidemark.fsm.v1.Ack
-	(*AckItem)(nil),     // 6: tidemark.fsm.v1.AckItem
-	(*Noop)(nil),        // 7: tidemark.fsm.v1.Noop
+	(*Entry)(nil),         // 0: tidemark.fsm.v1.Entry
+	(*Command)(nil),       // 1: tidemark.fsm.v1.Command
+	(*Append)(nil),        // 2: tidemark.fsm.v1.Append
+	(*Attribute)(nil),     // 3: tidemark.fsm.v1.Attribute
+	(*AppendBatch)(nil),   // 4: tidemark.fsm.v1.AppendBatch
+	(*Ack)(nil),           // 5: tidemark.fsm.v1.Ack
+	(*AckItem)(nil),       // 6: tidemark.fsm.v1.AckItem
+	(*Noop)(nil),          // 7: tidemark.fsm.v1.Noop
+	(*RaiseLevel)(nil),    // 8: tidemark.fsm.v1.RaiseLevel
+	(*SetRecipients)(nil), // 9: tidemark.fsm.v1.SetRecipients
 }
 var file_fsm_fsmpb_command_proto_depIdxs = []int32{
 	2, // 0: tidemark.fsm.v1.Command.append:type_name -> tidemark.fsm.v1.Append
 	4, // 1: tidemark.fsm.v1.Command.append_batch:type_name -> tidemark.fsm.v1.AppendBatch
 	5, // 2: tidemark.fsm.v1.Command.ack:type_name -> tidemark.fsm.v1.Ack
 	7, // 3: tidemark.fsm.v1.Command.noop:type_name -> tidemark.fsm.v1.Noop
-	3, // 4: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
-	2, // 5: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
-	6, // 6: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	8, // 4: tidemark.fsm.v1.Command.raise_level:type_name -> tidemark.fsm.v1.RaiseLevel
+	9, // 5: tidemark.fsm.v1.Command.set_recipients:type_name -> tidemark.fsm.v1.SetRecipients
+	3, // 6: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
+	2, // 7: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
+	6, // 8: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_command_proto_init() }
@@ -665,16 +898,20 @@ func file_fsm_fsmpb_command_proto_init() {
 		(*Command_AppendBatch)(nil),
 		(*Command_Ack)(nil),
 		(*Command_Noop)(nil),
+		(*Command_RaiseLevel)(nil),
+		(*Command_SetRecipients)(nil),
 	}
 	file_fsm_fsmpb_command_proto_msgTypes[2].OneofWrappers = []any{}
+	file_fsm_fsmpb_command_proto_msgTypes[5].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[6].OneofWrappers = []any{}
+	file_fsm_fsmpb_command_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_command_proto_rawDesc), len(file_fsm_fsmpb_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

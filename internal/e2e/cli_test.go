@@ -106,10 +106,33 @@ func TestCommandLine(t *testing.T) {
 	wantFailure(t, c.tryCLI("", "get", "conv/1", "--seq", "4"), 1, "message does not exist")
 	wantFailure(t, c.tryCLI("", "get", "conv/1", "--seq", "0"), 1, "seq_id")
 
-	if got := c.cli("", "ack", "conv/1", "--reader", "bob", "--read", "2", "-o", "jsonl"); !strings.Contains(got, `"delivered_seq_id":2,"read_seq_id":2,"last_seq_id":3,"unread":1`) {
+	if got := c.cli("", "ack", "conv/1", "--reader", "bob", "--read", "2", "-o", "jsonl"); !strings.Contains(got, `"delivered_seq_id":2,"read_seq_id":2,"last_seq_id":3,"last_server_time"`) {
 		t.Errorf("ack: %s", got)
 	}
 	wantFailure(t, c.tryCLI("", "ack", "conv/1", "--reader", "bob", "--read", "4"), 1, "last")
+	if got := c.cli("", "cursors", "--reader", "bob", "--by-activity", "-o", "jsonl"); !strings.Contains(got, `"read_seq_id":2,"last_seq_id":3,"unread":1`) {
+		t.Errorf("conversations: %s", got)
+	}
+	if got := c.cli("", "ack", "conv/1", "--reader", "bob", "--read", "0", "--floor", "2", "--rewind", "-o", "jsonl"); !strings.Contains(got, `"read_seq_id":0,"last_seq_id":3,"floor_seq_id":2`) {
+		t.Errorf("rewind: %s", got)
+	}
+	if got := c.cli("", "cursors", "--reader", "bob", "-o", "jsonl"); !strings.Contains(got, `"unread":2`) {
+		t.Errorf("cursors after a rewind and with a floor: %s", got)
+	}
+	c.cli("", "ack", "conv/1", "--reader", "bob", "--read", "2")
+	if got := c.cli("", "recipients", "group/1", "--add", "inbox/alice,inbox/bob", "-o", "jsonl"); !strings.Contains(got, `"version":1,"count":2`) {
+		t.Errorf("recipients: %s", got)
+	}
+	wantFailure(t, c.tryCLI("", "recipients", "group/1", "--remove", "inbox/bob", "--expected-version", "7"), 1, "the version is 1")
+	if got := c.cli("", "append", "group/1", "hello", "--message-id", "g1", "--sender", "alice", "--fan-out", "--to", "inbox/carol", "--advance-sender-cursor", "-o", "jsonl"); !strings.Contains(got, `"inboxes":3`) {
+		t.Errorf("fan-out: %s", got)
+	}
+	if got := c.cli("", "read", "inbox/carol", "-o", "jsonl"); !strings.Contains(got, `"body":"hello"`) || !strings.Contains(got, `"source":{"timeline":"group/1","seq_id":1}`) {
+		t.Errorf("inbox: %s", got)
+	}
+	if got := c.cli("", "recipients", "group/1", "-o", "jsonl"); strings.Count(got, "\n") != 2 {
+		t.Errorf("list of recipients: %s", got)
+	}
 	if got := c.cli("", "cursors", "--timeline", "conv/1", "--read-at-least", "2", "--count"); strings.TrimSpace(got) != "1" {
 		t.Errorf("count: %s", got)
 	}

@@ -81,7 +81,7 @@ func TestForeignAndNewerDataAreRefusedUntouched(t *testing.T) {
 			return nil
 		}, []string{"newer format", "NODE", "99", "Run the version"}},
 		"a newer store format": {func(t *testing.T, dir string) []string {
-			replace(t, filepath.Join(dir, "store", "CURRENT"), "tidemark store 1\n", "tidemark store 99\n")
+			replace(t, filepath.Join(dir, "store", "CURRENT"), "tidemark store 2\n", "tidemark store 99\n")
 			return nil
 		}, []string{"newer format", "CURRENT", "99", "Run the version"}},
 	} {

@@ -42,6 +42,15 @@ type Record struct {
 	SeqID      uint64     `json:"seq_id,omitempty"`
 	ServerTime *time.Time `json:"server_time,omitempty"`
 	Digest     string     `json:"digest,omitempty"`
+	// Source is the message that an entry of an inbox refers to. An import ignores it, and
+	// makes a message of its own of the entry.
+	Source *Source `json:"source,omitempty"`
+}
+
+// Source is a message of another timeline.
+type Source struct {
+	Timeline string `json:"timeline"`
+	SeqID    uint64 `json:"seq_id"`
 }
 
 // FromMessage returns the record of a message.
@@ -56,6 +65,9 @@ func FromMessage(m *tidemark.Message) Record {
 		ServerTime: timePointer(m.ServerTime),
 		ClientTime: timePointer(m.ClientTime),
 		Digest:     m.Digest.String(),
+	}
+	if m.Source != nil {
+		r.Source = &Source{string(m.Source.Timeline), uint64(m.Source.SeqID)}
 	}
 	if utf8.Valid(m.Payload) {
 		body := string(m.Payload)

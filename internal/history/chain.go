@@ -35,16 +35,14 @@ func (c *Chain) Add(m *client.Message) error {
 	if m.SeqID != c.last+1 {
 		return c.broken(m, "follows message %d", c.last)
 	}
-	draft, err := m.Tidemark()
-	if err != nil {
-		return c.broken(m, "has a wrong time: %v", err)
-	}
 	serverTime, err := tidemark.TimeOf("server_time", m.ServerTime)
 	if err != nil || serverTime < c.time {
 		return c.broken(m, "has server time %v, before that of the message before it", m.ServerTime)
 	}
-	content := draft.Hash(tidemark.HashPayload(draft.Payload))
-	digest := tidemark.NextDigest(c.digest, m.SeqID, serverTime, m.ID, content)
+	digest, err := m.NextDigest(c.digest)
+	if err != nil {
+		return c.broken(m, "has a wrong time: %v", err)
+	}
 	if digest != m.Digest {
 		return c.broken(m, "has digest %v, but its content gives %v", m.Digest, digest)
 	}

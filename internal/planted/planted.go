@@ -45,6 +45,11 @@ const (
 	SnapshotWithoutCursors Bug = "snapshot-without-cursors"
 	// UngatedChange applies appends otherwise than the version before did (fsm).
 	UngatedChange Bug = "ungated-change"
+	// UnreadByDevice counts what the user's other devices have sent as unread (pebblestore).
+	UnreadByDevice Bug = "unread-by-device"
+	// FanOutInTwo delivers to half of the inboxes with the next entry only, and forgets
+	// that when the process ends (fsm).
+	FanOutInTwo Bug = "fan-out-in-two"
 	// TailSkip leaves a message out when a tail goes on behind another one (rpc).
 	TailSkip Bug = "tail-skip"
 )
@@ -53,7 +58,7 @@ const (
 func All() []Bug {
 	return []Bug{
 		EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, TimeRegress, AppliedOutsideBatch, RestoreWithoutRename,
-		UnverifiedLog, RefusedInFlight, ClockLease, FreshOnArrival, SnapshotWithoutCursors, UngatedChange, TailSkip,
+		UnverifiedLog, RefusedInFlight, ClockLease, FreshOnArrival, SnapshotWithoutCursors, UngatedChange, UnreadByDevice, FanOutInTwo, TailSkip,
 	}
 }
 

@@ -100,6 +100,8 @@ func All() []Checker {
 		direct{"session-violation", sessionViolation},
 		direct{"staleness-bound", stalenessBound},
 		direct{"cursor-regress", cursorRegress},
+		direct{"unread-count", unreadCount},
+		direct{"fan-out", fanOut},
 		direct{"atomic-batch", atomicBatch},
 		direct{"expected-seq", expectedSeq},
 		direct{"replica-divergence", replicaDivergence},

@@ -11,10 +11,10 @@ import (
 // register is one cursor. Each of its marks is a register that keeps the maximum.
 type register struct{ timeline, reader string }
 
-// marks are the two marks of a cursor; what is read is delivered.
-type marks struct{ delivered, read uint64 }
+// marks are those of a cursor; what is read is delivered.
+type marks struct{ delivered, read, floor uint64 }
 
-func marksOf(c history.CursorSeen) marks { return marks{max(c.Delivered, c.Read), c.Read} }
+func marksOf(c history.CursorSeen) marks { return marks{max(c.Delivered, c.Read), c.Read, c.Floor} }
 
 // cursorBook is what is known about one cursor, for each mark: shown is by
 // Completed, asked by Invoked.
@@ -22,8 +22,11 @@ type cursorBook struct {
 	shown, asked [2]frontier
 	// acked is whether any acknowledgement was answered with success.
 	acked bool
+	// rewound is whether anybody may have set it back; it is no maximum then.
+	rewound bool
 }
 
+// each are the marks that keep the maximum.
 func (m marks) each() [2]uint64 { return [2]uint64{m.delivered, m.read} }
 
 var markNames = [2]string{"delivered", "read"}
@@ -42,6 +45,7 @@ func newCursors(x *index) *cursors {
 		op := &x.h.Operations[i]
 		for _, ack := range op.Acks {
 			b := c.book(op, ack)
+			b.rewound = b.rewound || op.Rewind && op.Outcome != history.Fail
 			for mark, value := range marksOf(ack).each() {
 				if op.Outcome != history.Fail {
 					b.asked[mark] = append(b.asked[mark], known{int64(op.Invoked), value, op})
@@ -103,7 +107,7 @@ func (c *cursors) observations(op *history.Operation) map[register]marks {
 	}
 	for _, seen := range op.Cursors {
 		// Delivered stands as it is, so that a mark below Read is found.
-		shown[registerOf(op, seen)] = marks{seen.Delivered, seen.Read}
+		shown[registerOf(op, seen)] = marks{seen.Delivered, seen.Read, seen.Floor}
 	}
 	return shown
 }
@@ -137,6 +141,9 @@ func (c *cursors) judge(op *history.Operation, f *findings) {
 		shown := observed[r]
 		if shown.read > shown.delivered {
 			f.add(r.timeline, []*history.Operation{op}, "the cursor of %q is read up to %d and delivered up to %d", r.reader, shown.read, shown.delivered)
+		}
+		if b.rewound {
+			continue
 		}
 		for mark, value := range shown.each() {
 			if k := b.asked[mark].below(int64(op.Completed) + 1); value > k.seq {
@@ -215,8 +222,8 @@ func finalCursors(x *index, f *findings) {
 				continue
 			}
 			if a, b := other.marks, observed[r]; a != b {
-				f.add(r.timeline, []*history.Operation{other.op, op}, "at the end the cursor of %q is delivered %d, read %d on node %q, and delivered %d, read %d on node %q",
-					r.reader, a.delivered, a.read, other.op.Node, b.delivered, b.read, op.Node)
+				f.add(r.timeline, []*history.Operation{other.op, op}, "at the end the cursor of %q is delivered %d, read %d, floor %d on node %q, and delivered %d, read %d, floor %d on node %q",
+					r.reader, a.delivered, a.read, a.floor, other.op.Node, b.delivered, b.read, b.floor, op.Node)
 			}
 		}
 	}

@@ -47,7 +47,15 @@ func (s *simulation) cursorsAt(op *history.Operation, applied uint64) {
 			}
 			at := sort.Search(len(*marks), func(i int) bool { return (*marks)[i].index > applied }) - 1
 			if m := (*marks)[at]; at > 0 {
-				op.Cursors = append(op.Cursors, history.CursorSeen{Timeline: t.name, Reader: name, Delivered: m.delivered, Read: m.read})
+				seen := history.CursorSeen{Timeline: t.name, Reader: name, Delivered: m.delivered, Read: m.read}
+				seen.Last = uint64(sort.Search(len(t.index), func(i int) bool { return t.index[i] > applied }))
+				seen.Unread = new(uint64)
+				for _, sender := range t.senders[min(m.read, seen.Last):seen.Last] {
+					if sender != name {
+						*seen.Unread++
+					}
+				}
+				op.Cursors = append(op.Cursors, seen)
 			}
 		}
 	}

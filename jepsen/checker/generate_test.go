@@ -59,6 +59,8 @@ type simTimeline struct {
 	ids     map[string]int
 	cursors map[string]*[]simMark
 	sent    []history.Item
+	// senders are those of messages.
+	senders []string
 }
 
 // simMark is a cursor as of a log index.
@@ -115,6 +117,7 @@ func generate(w workload) *history.History {
 	loadEnd := s.now
 	s.now += time.Second
 	s.followAll()
+	s.fanOutAll()
 	s.readBack()
 	h := &history.History{Meta: history.Meta{Name: "simulated", Seed: w.seed, Nodes: []string{"n1", "n2", "n3"}}}
 	slices.SortFunc(s.ops, func(a, b *history.Operation) int {
@@ -281,7 +284,10 @@ func (s *simulation) level(op *history.Operation) {
 
 // fresh is an item under an id of its own.
 func (s *simulation) fresh(op *history.Operation, t *simTimeline) history.Item {
-	item := history.Item{Timeline: t.name, MessageID: fmt.Sprintf("m-%d-%d", op.ID, len(op.Items)), Content: s.rand.Uint64()}
+	item := history.Item{
+		Timeline: t.name, MessageID: fmt.Sprintf("m-%d-%d", op.ID, len(op.Items)), Content: s.rand.Uint64(),
+		Sender: fmt.Sprint(simReader, op.ID%4),
+	}
 	t.sent = append(t.sent, item)
 	return item
 }
@@ -335,6 +341,7 @@ func (s *simulation) appendItems(op *history.Operation) {
 		default:
 			at = len(t.messages)
 			t.ids[item.MessageID] = at
+			t.senders = append(t.senders, item.Sender)
 			m := history.Seen{SeqID: last + 1, MessageID: item.MessageID, Content: item.Content, ServerTime: 1_000_000 + int64(s.now)}
 			m.Digest = chain(t, last, item.MessageID)
 			t.messages, t.index = append(t.messages, m), append(t.index, index)

@@ -133,6 +133,9 @@ func (x *index) timeline(name string) *timeline {
 }
 
 func (x *index) addOperation(op *history.Operation) {
+	if op.Kind == history.KindFanOut {
+		return // see fanOut
+	}
 	for i := range op.Items {
 		item := &op.Items[i]
 		x.timeline(cmp.Or(item.Timeline, op.Timeline)).addAttempt(op, item)

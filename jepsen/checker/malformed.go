@@ -46,6 +46,14 @@ func malformed(op *history.Operation) string {
 	switch op.Kind {
 	case history.KindAppend, history.KindBatch:
 		return malformedItems(op)
+	case history.KindFanOut:
+		if len(op.Items) != 1 || len(op.Inboxes) == 0 {
+			return "delivers nothing, or to nobody"
+		}
+	case history.KindInbox, history.KindFinalInbox:
+		if op.Timeline == "" {
+			return "names no timeline"
+		}
 	case history.KindRead, history.KindGet, history.KindHead:
 		if op.Level != history.Linearizable && op.Level != history.Session && op.Level != history.Local {
 			return "has no level"
@@ -69,7 +77,7 @@ func malformed(op *history.Operation) string {
 	default:
 		return "is of no known kind"
 	}
-	if (op.Kind == history.KindFinalRead || op.Kind == history.KindFinalCursors) && op.Node == "" {
+	if (op.Kind == history.KindFinalRead || op.Kind == history.KindFinalCursors || op.Kind == history.KindFinalInbox) && op.Node == "" {
 		return "names no node"
 	}
 	return ""

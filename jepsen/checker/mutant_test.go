@@ -170,6 +170,21 @@ func (m *mutant) failVisible() bool {
 	return true
 }
 
+// countOwn adds to a count what the reader itself has sent.
+func (m *mutant) countOwn() bool {
+	for i := range m.h.Operations {
+		for _, c := range m.h.Operations[i].Cursors {
+			for _, t := range m.x.timelines {
+				if own := within(t.sentByUser()[c.Reader], c.Read+1, c.Last); t.name == c.Timeline && c.Unread != nil && own > 0 {
+					*c.Unread += own
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // failFirst leaves of a message one attempt that was told that it is a retry.
 func (m *mutant) failFirst() bool {
 	for _, t := range m.x.timelines {

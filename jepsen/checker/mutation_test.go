@@ -120,6 +120,11 @@ var mutations = []mutation{
 		return m.operation(func(op *history.Operation) bool { return len(op.Cursors) > 0 && op.Kind == history.KindFinalCursors },
 			func(op *history.Operation) { op.Cursors = op.Cursors[1:] })
 	}},
+	{"count a message that was read as unread", "unread-count", func(m *mutant) bool {
+		return m.operation(func(op *history.Operation) bool { return op.Kind == history.KindCursors && len(op.Cursors) > 0 },
+			func(op *history.Operation) { *op.Cursors[0].Unread++ })
+	}},
+	{"count a reader's own message as unread", "unread-count", (*mutant).countOwn},
 	{"drop half of an atomic batch", "atomic-batch", func(m *mutant) bool { return m.halfBatch(true) }},
 	{"put another message into an atomic batch", "atomic-batch", (*mutant).splitBatch},
 	{"show half of an atomic batch", "atomic-batch", func(m *mutant) bool { return m.halfBatch(false) }},
@@ -181,7 +186,7 @@ var mutations = []mutation{
 // Each way of breaking a history is found by the checker whose name says so.
 func TestMutationsAreFound(t *testing.T) {
 	const seeds = 3
-	for _, mutation := range slices.Concat(mutations, tailMutations) {
+	for _, mutation := range slices.Concat(mutations, tailMutations, fanOutMutations) {
 		t.Run(mutation.checker+"/"+mutation.name, func(t *testing.T) {
 			t.Parallel()
 			applied := 0
@@ -211,7 +216,7 @@ func TestMutationsAreFound(t *testing.T) {
 // Every checker has a mutation that it must find.
 func TestEveryCheckerHasAMutation(t *testing.T) {
 	for _, c := range All() {
-		if !slices.ContainsFunc(slices.Concat(mutations, tailMutations), func(m mutation) bool { return m.checker == c.Name() }) {
+		if !slices.ContainsFunc(slices.Concat(mutations, tailMutations, fanOutMutations), func(m mutation) bool { return m.checker == c.Name() }) {
 			t.Errorf("nothing shows that %s finds anything", c.Name())
 		}
 	}

@@ -24,8 +24,7 @@ func FirstBadDigest(previous tidemark.Digest, messages []tidemark.Message) uint6
 		if m.SeqID == 1 {
 			previous = tidemark.InitialDigest(m.Timeline)
 		}
-		content := m.Hash(tidemark.HashPayload(m.Payload))
-		if tidemark.NextDigest(previous, m.SeqID, m.ServerTime, m.ID, content) != m.Digest {
+		if m.ChainDigest(previous) != m.Digest {
 			return uint64(m.SeqID)
 		}
 		previous = m.Digest

@@ -46,7 +46,7 @@ func (n *interner) operation(op *Operation) {
 	}
 	for i := range op.Items {
 		item := &op.Items[i]
-		for _, s := range []*string{&item.Timeline, &item.MessageID, &item.Digest, (*string)(&item.Outcome), &item.Error} {
+		for _, s := range []*string{&item.Timeline, &item.MessageID, &item.Sender, &item.Digest, (*string)(&item.Outcome), &item.Error} {
 			n.word(s)
 		}
 	}

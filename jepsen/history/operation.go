@@ -32,6 +32,11 @@ const (
 	KindCursors Kind = "cursors"
 	// KindHead is the head of a timeline.
 	KindHead Kind = "head"
+	// KindFanOut is an append that delivers to Inboxes, KindInbox a page of an inbox, and
+	// KindFinalInbox one of an inbox or of a timeline that is fanned out, after the run.
+	KindFanOut     Kind = "fan-out"
+	KindInbox      Kind = "inbox"
+	KindFinalInbox Kind = "final-inbox"
 	// KindTail is some messages that a subscription got; its Process gets those of one
 	// timeline only, and From is the last SeqID that it had before.
 	KindTail Kind = "tail"
@@ -124,6 +129,9 @@ type Operation struct {
 	// Items are the messages of a KindAppend (one) or a KindBatch, in the order sent.
 	Items []Item `json:"items,omitempty"`
 
+	// Inboxes are those that a KindFanOut delivers to.
+	Inboxes []string `json:"inboxes,omitempty"`
+
 	// What a read asked for. From is a SeqID, see Start. Limit is in messages; 0 for the server's default.
 	Start     string `json:"start,omitempty"`
 	From      uint64 `json:"from,omitempty"`
@@ -157,6 +165,8 @@ type Operation struct {
 	Reader string `json:"reader,omitempty"`
 	// Acks are the marks that were asked for; 0 leaves a mark as it is.
 	Acks []CursorSeen `json:"acks,omitempty"`
+	// Rewind says that the marks were to be set to what is asked for, also back.
+	Rewind bool `json:"rewind,omitempty"`
 	// Cursors are those of the answer, to a KindAck or a listing. A listing is complete
 	// unless More: a cursor that it leaves out is at 0.
 	Cursors []CursorSeen `json:"cursors,omitempty"`
@@ -168,6 +178,8 @@ type Item struct {
 	MessageID string `json:"message_id"`
 	// Content stands for all that the sender decided, see ContentOf.
 	Content uint64 `json:"content"`
+	// Sender is who sent it, as the message says.
+	Sender string `json:"sender,omitempty"`
 	// Expected is the last SeqID that the append asked for, or nil for any.
 	Expected *uint64 `json:"expected,omitempty"`
 
@@ -192,6 +204,14 @@ type Seen struct {
 	Content    uint64 `json:"content"`
 	Digest     string `json:"digest,omitempty"`
 	ServerTime int64  `json:"server_time,omitempty"`
+	// Source is nil but for an entry of an inbox.
+	Source *Source `json:"source,omitempty"`
+}
+
+// Source is the message that an entry of an inbox refers to.
+type Source struct {
+	Timeline string `json:"timeline"`
+	SeqID    uint64 `json:"seq_id"`
 }
 
 // CursorSeen is one cursor, as asked for or as shown.
@@ -200,6 +220,12 @@ type CursorSeen struct {
 	Reader    string `json:"reader"`
 	Delivered uint64 `json:"delivered,omitempty"`
 	Read      uint64 `json:"read,omitempty"`
+	// Floor is the first message that the reader may see, or 0.
+	Floor uint64 `json:"floor,omitempty"`
+	// Unread is what an answer says is unread, when the timeline ended at Last; nil if it
+	// does not say.
+	Unread *uint64 `json:"unread,omitempty"`
+	Last   uint64  `json:"last,omitempty"`
 }
 
 // ItemOutcome is the outcome of an item of the operation: its own, or the

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -93,11 +94,18 @@ func (r *run) readBackFrom(ctx context.Context, n host.Node, end tidemark.Positi
 	}
 	process := r.recorder.NewProcess("read-back-" + string(n.ID()))
 	var errs []error
+	readers := map[string]bool{}
 	for _, timeline := range append(r.env.Board.Timelines(), markTimeline) {
-		if err := readTimeline(ctx, process, c, string(n.ID()), timeline, end); err != nil {
+		if err := readTimeline(ctx, process, c, history.KindFinalRead, string(n.ID()), timeline, end); err != nil {
 			return errors.Join(append(errs, err)...)
 		}
-		errs = append(errs, readCursors(ctx, process, c, string(n.ID()), timeline, end))
+		errs = append(errs, readCursors(ctx, process, c, string(n.ID()), timeline, end, readers))
+	}
+	for _, timeline := range append(workload.Groups(), workload.Inboxes()...) {
+		errs = append(errs, readTimeline(ctx, process, c, history.KindFinalInbox, string(n.ID()), timeline, end))
+	}
+	for _, reader := range slices.Sorted(maps.Keys(readers)) {
+		errs = append(errs, readUnread(ctx, process, c, string(n.ID()), reader, end))
 	}
 	return errors.Join(errs...)
 }
@@ -126,10 +134,10 @@ func whileRunning(ctx context.Context, n host.Node) (context.Context, func()) {
 
 // readTimeline reads all pages of a timeline from one node. A node that has not
 // come to the end of the run is not good enough, and no other one is asked.
-func readTimeline(ctx context.Context, process *history.Process, c *client.Client, node, timeline string, end tidemark.Position) error {
+func readTimeline(ctx context.Context, process *history.Process, c *client.Client, kind history.Kind, node, timeline string, end tidemark.Position) error {
 	for from := tidemark.SeqID(1); ; {
 		op := process.Begin(history.Operation{
-			Node: node, Kind: history.KindFinalRead, Level: history.Session, SessionAt: uint64(end), Timeline: timeline,
+			Node: node, Kind: kind, Level: history.Session, SessionAt: uint64(end), Timeline: timeline,
 			Start: history.FromSeq, From: uint64(from), Direction: history.Forward, Limit: tidemark.MaxPageMessages,
 		})
 		page, err := c.Read(ctx, tidemark.TimelineID(timeline), client.From(from), client.Limit(tidemark.MaxPageMessages), client.SessionAt(end))
@@ -150,7 +158,7 @@ func readTimeline(ctx context.Context, process *history.Process, c *client.Clien
 	}
 }
 
-func readCursors(ctx context.Context, process *history.Process, c *client.Client, node, timeline string, end tidemark.Position) error {
+func readCursors(ctx context.Context, process *history.Process, c *client.Client, node, timeline string, end tidemark.Position, readers map[string]bool) error {
 	op := process.Begin(history.Operation{
 		Node: node, Kind: history.KindFinalCursors, Level: history.Session, SessionAt: uint64(end), Timeline: timeline,
 	})
@@ -158,6 +166,22 @@ func readCursors(ctx context.Context, process *history.Process, c *client.Client
 	process.End(op)
 	if op.Outcome != history.OK {
 		return fmt.Errorf("list the cursors of %q: %s", timeline, op.Error)
+	}
+	for _, cursor := range op.Cursors {
+		readers[cursor.Reader] = true
+	}
+	return nil
+}
+
+// readUnread reads what a reader has not read in all timelines.
+func readUnread(ctx context.Context, process *history.Process, c *client.Client, node, reader string, end tidemark.Position) error {
+	op := process.Begin(history.Operation{
+		Node: node, Kind: history.KindFinalCursors, Level: history.Session, SessionAt: uint64(end), Reader: reader,
+	})
+	op.Outcome, op.Error = workload.List(op, c.ReaderCursors(ctx, tidemark.ReaderID(reader), client.SessionAt(end)))
+	process.End(op)
+	if op.Outcome != history.OK {
+		return fmt.Errorf("list the cursors of reader %q: %s", reader, op.Error)
 	}
 	return nil
 }

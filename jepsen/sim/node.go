@@ -141,6 +141,10 @@ func (n *Node) config(p *process, logger *slog.Logger) raftnode.Config {
 	cfg.ClientAddress, cfg.Version = n.ID, "sim"
 	cfg.InitialCluster = n.cluster.initial
 	cfg.Machine, cfg.EncodeEntry, cfg.Noop = p.machine, fsm.EncodeEntry, fsm.Noop{}.Encode()
+	cfg.Levels = raftnode.Levels{
+		Supported: fsm.Level, InForce: p.machine.Level,
+		Raise: func(level uint32) []byte { return fsm.RaiseLevel{Level: level}.Encode() },
+	}
 	cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(n.clockOffset.Load())) }
 	cfg.CommitTimeout, cfg.ProbeInterval = 150*time.Millisecond, 2*time.Second
 	cfg.SnapshotInterval, cfg.TrailingTime = options.SnapshotInterval, options.TrailingTime

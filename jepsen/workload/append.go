@@ -49,6 +49,7 @@ func itemOf(draft client.Draft, expected *uint64) history.Item {
 		Timeline:  string(draft.Timeline),
 		MessageID: string(draft.ID),
 		Content:   history.ContentOf(&words),
+		Sender:    words.Sender,
 		Expected:  expected,
 	}
 }

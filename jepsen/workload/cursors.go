@@ -111,9 +111,13 @@ func (t *Thread) readAndAck(ctx context.Context, reader string) {
 }
 
 func cursorOf(c client.Cursor) history.CursorSeen {
-	return history.CursorSeen{
-		Timeline: string(c.Timeline), Reader: string(c.Reader), Delivered: uint64(c.Delivered), Read: uint64(c.Read),
+	seen := history.CursorSeen{
+		Timeline: string(c.Timeline), Reader: string(c.Reader), Delivered: uint64(c.Delivered), Read: uint64(c.Read), Floor: uint64(c.Floor),
 	}
+	if c.UnreadKnown {
+		seen.Unread, seen.Last = &c.Unread, uint64(c.Last)
+	}
+	return seen
 }
 
 func (t *Thread) listByTimeline(ctx context.Context, timeline, level string) {

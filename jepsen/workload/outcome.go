@@ -25,6 +25,7 @@ var reasons = []struct {
 	{tidemark.ErrTimelineNotFound, history.TimelineNotFound},
 	{tidemark.ErrMessageNotFound, history.MessageNotFound},
 	{tidemark.ErrInvalid, "INVALID_ARGUMENT"},
+	{tidemark.ErrUpgradeIncomplete, "UPGRADE_INCOMPLETE"},
 	{tidemark.ErrNotLeader, "NOT_LEADER"},
 	{tidemark.ErrNoLeader, "NO_LEADER"},
 	{tidemark.ErrOverloaded, "OVERLOADED"},

@@ -122,10 +122,14 @@ func seenOf(m *client.Message) (history.Seen, tidemark.Message) {
 	// no one's, and is found.
 	draft, _ := m.Draft.Tidemark()
 	serverTime := m.ServerTime.UnixNano()
-	return history.Seen{
+	seen := history.Seen{
 		SeqID: uint64(m.SeqID), MessageID: string(m.ID), Content: history.ContentOf(&draft),
 		Digest: m.Digest.String(), ServerTime: serverTime,
-	}, tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: tidemark.Time(serverTime), Digest: m.Digest}
+	}
+	if m.Source != nil {
+		seen.Source = &history.Source{Timeline: string(m.Source.Timeline), SeqID: uint64(m.Source.SeqID)}
+	}
+	return seen, tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: tidemark.Time(serverTime), Digest: m.Digest, Source: m.Source}
 }
 
 // get reads one message by its SeqID, and getByID by its message id.

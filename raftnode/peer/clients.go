@@ -133,7 +133,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	i := Info{
 		NodeID: r.GetNodeId(), ClientAddress: r.GetClientAddress(), HTTPAddress: r.GetHttpAddress(), Version: r.GetVersion(),
 		Term: r.GetTerm(), AppliedIndex: r.GetAppliedIndex(), CommitIndex: r.GetCommitIndex(), LastIndex: r.GetLastIndex(),
-		Role: r.GetRole(), LeaderID: r.GetLeaderId(), NotServingReason: r.GetNotServingReason(),
+		Role: r.GetRole(), LeaderID: r.GetLeaderId(), NotServingReason: r.GetNotServingReason(), Level: r.GetLevel(),
 	}
 	for _, m := range r.GetMembers() {
 		i.Members = append(i.Members, Member{ID: m.GetNodeId(), RaftAddress: m.GetRaftAddress(), Voter: m.GetVoter()})

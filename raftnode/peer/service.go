@@ -34,6 +34,8 @@ type Info struct {
 	LeaderID string
 	// NotServingReason is empty if the node can serve.
 	NotServingReason string
+	// Level is the highest feature level that the node understands; 0 if it does not say.
+	Level uint32
 	// Members is the node's latest configuration. A node that was away while the
 	// cluster changed learns from it whom to let in.
 	Members []Member
@@ -108,7 +110,7 @@ func (s server) Info(ctx context.Context, _ *peerpb.InfoRequest) (*peerpb.InfoRe
 	r := &peerpb.InfoResponse{
 		NodeId: i.NodeID, ClientAddress: i.ClientAddress, HttpAddress: i.HTTPAddress, Version: i.Version,
 		Term: i.Term, AppliedIndex: i.AppliedIndex, CommitIndex: i.CommitIndex, LastIndex: i.LastIndex,
-		Role: i.Role, LeaderId: i.LeaderID, NotServingReason: i.NotServingReason,
+		Role: i.Role, LeaderId: i.LeaderID, NotServingReason: i.NotServingReason, Level: i.Level,
 	}
 	for _, m := range i.Members {
 		r.Members = append(r.Members, &peerpb.Member{NodeId: m.ID, RaftAddress: m.RaftAddress, Voter: m.Voter})

@@ -82,6 +82,10 @@ func (n *Node) start(initial map[string]string) {
 	tails := rpc.NewTails()
 	machine := fsm.New(n.Store, fsm.Options{Logger: cfg.Logger, Fatal: fatal, Changed: tails.Changed})
 	cfg.Directory, cfg.Machine = directory, machine
+	cfg.Levels = raftnode.Levels{
+		Supported: fsm.Level, InForce: machine.Level,
+		Raise: func(level uint32) []byte { return fsm.RaiseLevel{Level: level}.Encode() },
+	}
 	if n.Raft, err = raftnode.Open(cfg); err != nil {
 		tb.Fatalf("start %s: %v", n.ID, errors.Join(err, n.Store.Close(), directory.Close()))
 	}

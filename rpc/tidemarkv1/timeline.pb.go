@@ -184,6 +184,56 @@ func (TailPriority) EnumDescriptor() ([]byte, []int) {
 	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{2}
 }
 
+type CursorOrder int32
+
+const (
+	// Of a reader in order of the timelines' creation, of a timeline in byte order of readers.
+	CursorOrder_CURSOR_ORDER_UNSPECIFIED CursorOrder = 0
+	// With reader: the timeline with the newest message first, as in an app's list of
+	// conversations; for at most 100,000 timelines. One that gets a message while the
+	// list is paged is shown on the next first page, if it was not yet.
+	CursorOrder_CURSOR_ORDER_ACTIVITY CursorOrder = 1
+)
+
+// Enum value maps for CursorOrder.
+var (
+	CursorOrder_name = map[int32]string{
+		0: "CURSOR_ORDER_UNSPECIFIED",
+		1: "CURSOR_ORDER_ACTIVITY",
+	}
+	CursorOrder_value = map[string]int32{
+		"CURSOR_ORDER_UNSPECIFIED": 0,
+		"CURSOR_ORDER_ACTIVITY":    1,
+	}
+)
+
+func (x CursorOrder) Enum() *CursorOrder {
+	p := new(CursorOrder)
+	*p = x
+	return p
+}
+
+func (x CursorOrder) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CursorOrder) Descriptor() protoreflect.EnumDescriptor {
+	return file_rpc_tidemarkv1_timeline_proto_enumTypes[3].Descriptor()
+}
+
+func (CursorOrder) Type() protoreflect.EnumType {
+	return &file_rpc_tidemarkv1_timeline_proto_enumTypes[3]
+}
+
+func (x CursorOrder) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CursorOrder.Descriptor instead.
+func (CursorOrder) EnumDescriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{3}
+}
+
 // Message is one message of a timeline.
 type Message struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -199,7 +249,10 @@ type Message struct {
 	// The leader's clock, which never runs backwards within a timeline.
 	ServerTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
 	// Closes the digest chain up to this message; see docs/format.md.
-	Digest        []byte `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest []byte `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Of an entry of an inbox: the message that it refers to, which message_id, sender, type,
+	// payload, attributes and client_time are those of.
+	Source        *Source `protobuf:"bytes,11,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -304,6 +357,74 @@ func (x *Message) GetDigest() []byte {
 	return nil
 }
 
+func (x *Message) GetSource() *Source {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+// Source is the message that an entry of an inbox refers to.
+type Source struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timeline      string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	SeqId         uint64                 `protobuf:"varint,2,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Source) Reset() {
+	*x = Source{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Source) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Source) ProtoMessage() {}
+
+func (x *Source) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Source.ProtoReflect.Descriptor instead.
+func (*Source) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Source) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *Source) GetSeqId() uint64 {
+	if x != nil {
+		return x.SeqId
+	}
+	return 0
+}
+
+func (x *Source) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
 type AppendRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 256 bytes of UTF-8 without control characters.
@@ -322,13 +443,20 @@ type AppendRequest struct {
 	// If given, the append fails with SEQUENCE_CONFLICT unless it is the
 	// timeline's last SeqId. 0 asks for a timeline that holds nothing.
 	ExpectedLastSeqId *uint64 `protobuf:"varint,8,opt,name=expected_last_seq_id,json=expectedLastSeqId,proto3,oneof" json:"expected_last_seq_id,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Which inboxes get a reference to the message, atomically with it. A retry delivers
+	// nothing more, whatever it says and whatever became of the recipient set: the first
+	// append has delivered.
+	FanOut *FanOut `protobuf:"bytes,9,opt,name=fan_out,json=fanOut,proto3" json:"fan_out,omitempty"`
+	// Moves the read mark of the sender's cursor in this timeline to the message. The
+	// sender must be a valid reader then.
+	AdvanceSenderCursor bool `protobuf:"varint,10,opt,name=advance_sender_cursor,json=advanceSenderCursor,proto3" json:"advance_sender_cursor,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *AppendRequest) Reset() {
 	*x = AppendRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[1]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -340,7 +468,7 @@ func (x *AppendRequest) String() string {
 func (*AppendRequest) ProtoMessage() {}
 
 func (x *AppendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[1]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -353,7 +481,7 @@ func (x *AppendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendRequest.ProtoReflect.Descriptor instead.
 func (*AppendRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{1}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *AppendRequest) GetTimeline() string {
@@ -412,6 +540,77 @@ func (x *AppendRequest) GetExpectedLastSeqId() uint64 {
 	return 0
 }
 
+func (x *AppendRequest) GetFanOut() *FanOut {
+	if x != nil {
+		return x.FanOut
+	}
+	return nil
+}
+
+func (x *AppendRequest) GetAdvanceSenderCursor() bool {
+	if x != nil {
+		return x.AdvanceSenderCursor
+	}
+	return false
+}
+
+// FanOut names inboxes: timelines that get an entry of their own, with their own SeqId,
+// which refers to the message; they are created if they do not exist. One that is named
+// twice gets one.
+type FanOut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The recipient set of the message's timeline.
+	Recipients bool `protobuf:"varint,1,opt,name=recipients,proto3" json:"recipients,omitempty"`
+	// Up to 1,000, each once, and not the timeline itself. For more there is the recipient set.
+	Inboxes       []string `protobuf:"bytes,2,rep,name=inboxes,proto3" json:"inboxes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FanOut) Reset() {
+	*x = FanOut{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FanOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FanOut) ProtoMessage() {}
+
+func (x *FanOut) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FanOut.ProtoReflect.Descriptor instead.
+func (*FanOut) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FanOut) GetRecipients() bool {
+	if x != nil {
+		return x.Recipients
+	}
+	return false
+}
+
+func (x *FanOut) GetInboxes() []string {
+	if x != nil {
+		return x.Inboxes
+	}
+	return nil
+}
+
 type AppendResponse struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	SeqId      uint64                 `protobuf:"varint,1,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
@@ -420,14 +619,18 @@ type AppendResponse struct {
 	// The message was there before: the other fields are those of the first time.
 	Duplicate bool `protobuf:"varint,4,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	// Opaque. A session read with it sees this append.
-	Position      []byte `protobuf:"bytes,5,opt,name=position,proto3" json:"position,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Position []byte `protobuf:"bytes,5,opt,name=position,proto3" json:"position,omitempty"`
+	// How many inboxes got a reference, and the version of the recipient set that was used.
+	// 0 for a duplicate.
+	Inboxes           uint32 `protobuf:"varint,6,opt,name=inboxes,proto3" json:"inboxes,omitempty"`
+	RecipientsVersion uint64 `protobuf:"varint,7,opt,name=recipients_version,json=recipientsVersion,proto3" json:"recipients_version,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *AppendResponse) Reset() {
 	*x = AppendResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[2]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +642,7 @@ func (x *AppendResponse) String() string {
 func (*AppendResponse) ProtoMessage() {}
 
 func (x *AppendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[2]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +655,7 @@ func (x *AppendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendResponse.ProtoReflect.Descriptor instead.
 func (*AppendResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{2}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AppendResponse) GetSeqId() uint64 {
@@ -490,6 +693,20 @@ func (x *AppendResponse) GetPosition() []byte {
 	return nil
 }
 
+func (x *AppendResponse) GetInboxes() uint32 {
+	if x != nil {
+		return x.Inboxes
+	}
+	return 0
+}
+
+func (x *AppendResponse) GetRecipientsVersion() uint64 {
+	if x != nil {
+		return x.RecipientsVersion
+	}
+	return 0
+}
+
 type AppendBatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Items []*AppendRequest       `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
@@ -501,7 +718,7 @@ type AppendBatchRequest struct {
 
 func (x *AppendBatchRequest) Reset() {
 	*x = AppendBatchRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[3]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +730,7 @@ func (x *AppendBatchRequest) String() string {
 func (*AppendBatchRequest) ProtoMessage() {}
 
 func (x *AppendBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[3]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +743,7 @@ func (x *AppendBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendBatchRequest.ProtoReflect.Descriptor instead.
 func (*AppendBatchRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{3}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AppendBatchRequest) GetItems() []*AppendRequest {
@@ -554,7 +771,7 @@ type AppendBatchResponse struct {
 
 func (x *AppendBatchResponse) Reset() {
 	*x = AppendBatchResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[4]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +783,7 @@ func (x *AppendBatchResponse) String() string {
 func (*AppendBatchResponse) ProtoMessage() {}
 
 func (x *AppendBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[4]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +796,7 @@ func (x *AppendBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendBatchResponse.ProtoReflect.Descriptor instead.
 func (*AppendBatchResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{4}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AppendBatchResponse) GetResults() []*AppendBatchResult {
@@ -609,7 +826,7 @@ type AppendBatchResult struct {
 
 func (x *AppendBatchResult) Reset() {
 	*x = AppendBatchResult{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[5]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +838,7 @@ func (x *AppendBatchResult) String() string {
 func (*AppendBatchResult) ProtoMessage() {}
 
 func (x *AppendBatchResult) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[5]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +851,7 @@ func (x *AppendBatchResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendBatchResult.ProtoReflect.Descriptor instead.
 func (*AppendBatchResult) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{5}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AppendBatchResult) GetOutcome() isAppendBatchResult_Outcome {
@@ -694,7 +911,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[6]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +923,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[6]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +936,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{6}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Error) GetCode() int32 {
@@ -761,7 +978,7 @@ type AppendStreamRequest struct {
 
 func (x *AppendStreamRequest) Reset() {
 	*x = AppendStreamRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[7]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +990,7 @@ func (x *AppendStreamRequest) String() string {
 func (*AppendStreamRequest) ProtoMessage() {}
 
 func (x *AppendStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[7]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +1003,7 @@ func (x *AppendStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendStreamRequest.ProtoReflect.Descriptor instead.
 func (*AppendStreamRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{7}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AppendStreamRequest) GetTag() uint64 {
@@ -817,7 +1034,7 @@ type AppendStreamResponse struct {
 
 func (x *AppendStreamResponse) Reset() {
 	*x = AppendStreamResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[8]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +1046,7 @@ func (x *AppendStreamResponse) String() string {
 func (*AppendStreamResponse) ProtoMessage() {}
 
 func (x *AppendStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[8]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,7 +1059,7 @@ func (x *AppendStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendStreamResponse.ProtoReflect.Descriptor instead.
 func (*AppendStreamResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{8}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AppendStreamResponse) GetTag() uint64 {
@@ -909,7 +1126,7 @@ type Consistency struct {
 
 func (x *Consistency) Reset() {
 	*x = Consistency{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[9]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +1138,7 @@ func (x *Consistency) String() string {
 func (*Consistency) ProtoMessage() {}
 
 func (x *Consistency) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[9]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1151,7 @@ func (x *Consistency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consistency.ProtoReflect.Descriptor instead.
 func (*Consistency) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{9}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Consistency) GetLevel() isConsistency_Level {
@@ -1015,7 +1232,7 @@ type ReadRequest struct {
 	MaxBytes    uint32       `protobuf:"varint,7,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	Direction   Direction    `protobuf:"varint,8,opt,name=direction,proto3,enum=tidemark.v1.Direction" json:"direction,omitempty"`
 	Consistency *Consistency `protobuf:"bytes,9,opt,name=consistency,proto3" json:"consistency,omitempty"`
-	// Who reads; needed for ack.
+	// Who reads; needed for ack. Nothing before the floor of its cursor is returned.
 	Reader string `protobuf:"bytes,10,opt,name=reader,proto3" json:"reader,omitempty"`
 	// Acknowledges the page before this one, before anything is read. If that fails the
 	// read fails; if the read fails later, the acknowledgement stands.
@@ -1026,7 +1243,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[10]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1255,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[10]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1268,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{10}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReadRequest) GetTimeline() string {
@@ -1190,7 +1407,7 @@ type ReadAck struct {
 
 func (x *ReadAck) Reset() {
 	*x = ReadAck{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[11]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1419,7 @@ func (x *ReadAck) String() string {
 func (*ReadAck) ProtoMessage() {}
 
 func (x *ReadAck) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[11]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1432,7 @@ func (x *ReadAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadAck.ProtoReflect.Descriptor instead.
 func (*ReadAck) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{11}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReadAck) GetDeliveredSeqId() uint64 {
@@ -1249,13 +1466,15 @@ type ReadResponse struct {
 	AppliedIndex uint64    `protobuf:"varint,8,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	// How long ago this node last heard from a leader; 0 on the leader and for linearizable reads.
 	StalenessMillis uint64 `protobuf:"varint,9,opt,name=staleness_millis,json=stalenessMillis,proto3" json:"staleness_millis,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Of ReadRequest.reader: what is before it was left out. 0 if there is none.
+	FloorSeqId    uint64 `protobuf:"varint,10,opt,name=floor_seq_id,json=floorSeqId,proto3" json:"floor_seq_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[12]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1486,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[12]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1499,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{12}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReadResponse) GetMessages() []*Message {
@@ -1346,6 +1565,13 @@ func (x *ReadResponse) GetStalenessMillis() uint64 {
 	return 0
 }
 
+func (x *ReadResponse) GetFloorSeqId() uint64 {
+	if x != nil {
+		return x.FloorSeqId
+	}
+	return 0
+}
+
 type GetRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
@@ -1361,7 +1587,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[13]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1599,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[13]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1612,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{13}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetRequest) GetTimeline() string {
@@ -1456,7 +1682,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[14]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1694,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[14]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1707,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{14}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetResponse) GetMessage() *Message {
@@ -1538,7 +1764,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1776,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1789,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{15}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SyncRequest) GetReader() string {
@@ -1630,7 +1856,7 @@ type SyncPosition struct {
 
 func (x *SyncPosition) Reset() {
 	*x = SyncPosition{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1868,7 @@ func (x *SyncPosition) String() string {
 func (*SyncPosition) ProtoMessage() {}
 
 func (x *SyncPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1881,7 @@ func (x *SyncPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncPosition.ProtoReflect.Descriptor instead.
 func (*SyncPosition) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{16}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SyncPosition) GetTimeline() string {
@@ -1737,7 +1963,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1975,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1988,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{17}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SyncResponse) GetTimelines() []*SyncTimeline {
@@ -1820,7 +2046,8 @@ type SyncTimeline struct {
 	HasMore        bool   `protobuf:"varint,5,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
 	// If not 0, what lies between after_seq_id and this SeqId is gone; messages start here.
 	TrimmedToSeqId uint64 `protobuf:"varint,6,opt,name=trimmed_to_seq_id,json=trimmedToSeqId,proto3" json:"trimmed_to_seq_id,omitempty"`
-	// Of the reader, if there is one.
+	// Of the reader, if there is one, with what is unread. Messages do not start before its
+	// floor_seq_id, and there are none if the timeline ends before it: go on from there.
 	Cursor        *Cursor `protobuf:"bytes,7,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1828,7 +2055,7 @@ type SyncTimeline struct {
 
 func (x *SyncTimeline) Reset() {
 	*x = SyncTimeline{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +2067,7 @@ func (x *SyncTimeline) String() string {
 func (*SyncTimeline) ProtoMessage() {}
 
 func (x *SyncTimeline) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +2080,7 @@ func (x *SyncTimeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncTimeline.ProtoReflect.Descriptor instead.
 func (*SyncTimeline) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{18}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SyncTimeline) GetTimeline() *Timeline {
@@ -1917,7 +2144,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2156,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2169,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{19}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *VerifyRequest) GetTimeline() string {
@@ -1978,7 +2205,7 @@ type VerifyPoint struct {
 
 func (x *VerifyPoint) Reset() {
 	*x = VerifyPoint{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2217,7 @@ func (x *VerifyPoint) String() string {
 func (*VerifyPoint) ProtoMessage() {}
 
 func (x *VerifyPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2230,7 @@ func (x *VerifyPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyPoint.ProtoReflect.Descriptor instead.
 func (*VerifyPoint) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{20}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *VerifyPoint) GetSeqId() uint64 {
@@ -2040,7 +2267,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2052,7 +2279,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2065,7 +2292,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{21}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *VerifyResponse) GetEqual() bool {
@@ -2134,7 +2361,7 @@ type TailRequest struct {
 
 func (x *TailRequest) Reset() {
 	*x = TailRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2373,7 @@ func (x *TailRequest) String() string {
 func (*TailRequest) ProtoMessage() {}
 
 func (x *TailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2386,7 @@ func (x *TailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailRequest.ProtoReflect.Descriptor instead.
 func (*TailRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{22}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TailRequest) GetSubscribe() []*TailSubscription {
@@ -2205,7 +2432,7 @@ type TailSubscription struct {
 
 func (x *TailSubscription) Reset() {
 	*x = TailSubscription{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2444,7 @@ func (x *TailSubscription) String() string {
 func (*TailSubscription) ProtoMessage() {}
 
 func (x *TailSubscription) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2457,7 @@ func (x *TailSubscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailSubscription.ProtoReflect.Descriptor instead.
 func (*TailSubscription) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{23}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TailSubscription) GetTag() uint64 {
@@ -2321,7 +2548,7 @@ type TailResponse struct {
 
 func (x *TailResponse) Reset() {
 	*x = TailResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2333,7 +2560,7 @@ func (x *TailResponse) String() string {
 func (*TailResponse) ProtoMessage() {}
 
 func (x *TailResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2346,7 +2573,7 @@ func (x *TailResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailResponse.ProtoReflect.Descriptor instead.
 func (*TailResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{24}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TailResponse) GetEvents() []*TailEvent {
@@ -2396,7 +2623,7 @@ type TailEvent struct {
 
 func (x *TailEvent) Reset() {
 	*x = TailEvent{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2635,7 @@ func (x *TailEvent) String() string {
 func (*TailEvent) ProtoMessage() {}
 
 func (x *TailEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2648,7 @@ func (x *TailEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailEvent.ProtoReflect.Descriptor instead.
 func (*TailEvent) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{25}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TailEvent) GetTag() uint64 {
@@ -2550,7 +2777,7 @@ type TailMessages struct {
 
 func (x *TailMessages) Reset() {
 	*x = TailMessages{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +2789,7 @@ func (x *TailMessages) String() string {
 func (*TailMessages) ProtoMessage() {}
 
 func (x *TailMessages) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +2802,7 @@ func (x *TailMessages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailMessages.ProtoReflect.Descriptor instead.
 func (*TailMessages) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{26}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TailMessages) GetMessages() []*Message {
@@ -2601,7 +2828,7 @@ type TailNotice struct {
 
 func (x *TailNotice) Reset() {
 	*x = TailNotice{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2613,7 +2840,7 @@ func (x *TailNotice) String() string {
 func (*TailNotice) ProtoMessage() {}
 
 func (x *TailNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2626,7 +2853,7 @@ func (x *TailNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailNotice.ProtoReflect.Descriptor instead.
 func (*TailNotice) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{27}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TailNotice) GetLastSeqId() uint64 {
@@ -2646,7 +2873,7 @@ type TailCaughtUp struct {
 
 func (x *TailCaughtUp) Reset() {
 	*x = TailCaughtUp{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +2885,7 @@ func (x *TailCaughtUp) String() string {
 func (*TailCaughtUp) ProtoMessage() {}
 
 func (x *TailCaughtUp) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +2898,7 @@ func (x *TailCaughtUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailCaughtUp.ProtoReflect.Descriptor instead.
 func (*TailCaughtUp) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{28}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TailCaughtUp) GetLastSeqId() uint64 {
@@ -2690,7 +2917,7 @@ type TailTrimmed struct {
 
 func (x *TailTrimmed) Reset() {
 	*x = TailTrimmed{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2702,7 +2929,7 @@ func (x *TailTrimmed) String() string {
 func (*TailTrimmed) ProtoMessage() {}
 
 func (x *TailTrimmed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2715,7 +2942,7 @@ func (x *TailTrimmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailTrimmed.ProtoReflect.Descriptor instead.
 func (*TailTrimmed) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{29}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TailTrimmed) GetFirstSeqId() uint64 {
@@ -2733,7 +2960,7 @@ type TailUnsubscribed struct {
 
 func (x *TailUnsubscribed) Reset() {
 	*x = TailUnsubscribed{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2745,7 +2972,7 @@ func (x *TailUnsubscribed) String() string {
 func (*TailUnsubscribed) ProtoMessage() {}
 
 func (x *TailUnsubscribed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2758,7 +2985,7 @@ func (x *TailUnsubscribed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailUnsubscribed.ProtoReflect.Descriptor instead.
 func (*TailUnsubscribed) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{30}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{32}
 }
 
 type AckRequest struct {
@@ -2766,14 +2993,17 @@ type AckRequest struct {
 	// 1 to 128 bytes of UTF-8 without control characters: a user, or user#device.
 	Reader string `protobuf:"bytes,1,opt,name=reader,proto3" json:"reader,omitempty"`
 	// 1 to 1,024, each of another timeline. All or nothing.
-	Items         []*AckItem `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	Items []*AckItem `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	// Sets the marks that are given to what is given, also back: mark as unread. 0 is allowed
+	// then, and stands for nothing. A delivered mark before the read mark takes that back too.
+	Rewind        bool `protobuf:"varint,3,opt,name=rewind,proto3" json:"rewind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AckRequest) Reset() {
 	*x = AckRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +3015,7 @@ func (x *AckRequest) String() string {
 func (*AckRequest) ProtoMessage() {}
 
 func (x *AckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +3028,7 @@ func (x *AckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckRequest.ProtoReflect.Descriptor instead.
 func (*AckRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{31}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AckRequest) GetReader() string {
@@ -2815,21 +3045,31 @@ func (x *AckRequest) GetItems() []*AckItem {
 	return nil
 }
 
+func (x *AckRequest) GetRewind() bool {
+	if x != nil {
+		return x.Rewind
+	}
+	return false
+}
+
 type AckItem struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
 	// Beyond the last SeqId is an error, and so is 0. Less than the cursor has changes
-	// nothing. One of the two must be given.
+	// nothing. One of the three must be given.
 	DeliveredSeqId *uint64 `protobuf:"varint,2,opt,name=delivered_seq_id,json=deliveredSeqId,proto3,oneof" json:"delivered_seq_id,omitempty"`
 	// Implies delivered.
-	ReadSeqId     *uint64 `protobuf:"varint,3,opt,name=read_seq_id,json=readSeqId,proto3,oneof" json:"read_seq_id,omitempty"`
+	ReadSeqId *uint64 `protobuf:"varint,3,opt,name=read_seq_id,json=readSeqId,proto3,oneof" json:"read_seq_id,omitempty"`
+	// The first message that the reader may see, who joined late or cleared the history; at
+	// most one more than the last SeqId. It moves no other mark.
+	FloorSeqId    *uint64 `protobuf:"varint,4,opt,name=floor_seq_id,json=floorSeqId,proto3,oneof" json:"floor_seq_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AckItem) Reset() {
 	*x = AckItem{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2841,7 +3081,7 @@ func (x *AckItem) String() string {
 func (*AckItem) ProtoMessage() {}
 
 func (x *AckItem) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2854,7 +3094,7 @@ func (x *AckItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckItem.ProtoReflect.Descriptor instead.
 func (*AckItem) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{32}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AckItem) GetTimeline() string {
@@ -2878,6 +3118,13 @@ func (x *AckItem) GetReadSeqId() uint64 {
 	return 0
 }
 
+func (x *AckItem) GetFloorSeqId() uint64 {
+	if x != nil && x.FloorSeqId != nil {
+		return *x.FloorSeqId
+	}
+	return 0
+}
+
 type AckResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The resulting cursors, in the order of the items.
@@ -2889,7 +3136,7 @@ type AckResponse struct {
 
 func (x *AckResponse) Reset() {
 	*x = AckResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3148,7 @@ func (x *AckResponse) String() string {
 func (*AckResponse) ProtoMessage() {}
 
 func (x *AckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3161,7 @@ func (x *AckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckResponse.ProtoReflect.Descriptor instead.
 func (*AckResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{33}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AckResponse) GetCursors() []*Cursor {
@@ -2939,14 +3186,23 @@ type Cursor struct {
 	ReadSeqId      uint64                 `protobuf:"varint,4,opt,name=read_seq_id,json=readSeqId,proto3" json:"read_seq_id,omitempty"`
 	UpdatedAt      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// The timeline's last SeqId.
-	LastSeqId     uint64 `protobuf:"varint,6,opt,name=last_seq_id,json=lastSeqId,proto3" json:"last_seq_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	LastSeqId uint64 `protobuf:"varint,6,opt,name=last_seq_id,json=lastSeqId,proto3" json:"last_seq_id,omitempty"`
+	// What is before it is not shown to the reader; 0 if there is no floor.
+	FloorSeqId uint64 `protobuf:"varint,7,opt,name=floor_seq_id,json=floorSeqId,proto3" json:"floor_seq_id,omitempty"`
+	// How many messages the reader has not read: of those that the timeline holds, the ones
+	// behind read_seq_id and not before floor_seq_id whose sender is not the reader's own
+	// user. A user is what stands before the first "#" of a reader or sender. Only in the
+	// cursors of a reader and in Sync.
+	Unread *uint64 `protobuf:"varint,8,opt,name=unread,proto3,oneof" json:"unread,omitempty"`
+	// The server time of the timeline's last message.
+	LastServerTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_server_time,json=lastServerTime,proto3" json:"last_server_time,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3214,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3227,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{34}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Cursor) GetTimeline() string {
@@ -3016,6 +3272,27 @@ func (x *Cursor) GetLastSeqId() uint64 {
 	return 0
 }
 
+func (x *Cursor) GetFloorSeqId() uint64 {
+	if x != nil {
+		return x.FloorSeqId
+	}
+	return 0
+}
+
+func (x *Cursor) GetUnread() uint64 {
+	if x != nil && x.Unread != nil {
+		return *x.Unread
+	}
+	return 0
+}
+
+func (x *Cursor) GetLastServerTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastServerTime
+	}
+	return nil
+}
+
 type ListCursorsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to By:
@@ -3030,15 +3307,17 @@ type ListCursorsRequest struct {
 	// At most 1,000; 0 is 100.
 	PageSize uint32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before.
-	PageToken     string       `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	Consistency   *Consistency `protobuf:"bytes,7,opt,name=consistency,proto3" json:"consistency,omitempty"`
+	PageToken   string       `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Consistency *Consistency `protobuf:"bytes,7,opt,name=consistency,proto3" json:"consistency,omitempty"`
+	// With reader: the order of the timelines.
+	Order         CursorOrder `protobuf:"varint,8,opt,name=order,proto3,enum=tidemark.v1.CursorOrder" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListCursorsRequest) Reset() {
 	*x = ListCursorsRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3050,7 +3329,7 @@ func (x *ListCursorsRequest) String() string {
 func (*ListCursorsRequest) ProtoMessage() {}
 
 func (x *ListCursorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3063,7 +3342,7 @@ func (x *ListCursorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCursorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCursorsRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{35}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListCursorsRequest) GetBy() isListCursorsRequest_By {
@@ -3126,6 +3405,13 @@ func (x *ListCursorsRequest) GetConsistency() *Consistency {
 	return nil
 }
 
+func (x *ListCursorsRequest) GetOrder() CursorOrder {
+	if x != nil {
+		return x.Order
+	}
+	return CursorOrder_CURSOR_ORDER_UNSPECIFIED
+}
+
 type isListCursorsRequest_By interface {
 	isListCursorsRequest_By()
 }
@@ -3144,7 +3430,7 @@ func (*ListCursorsRequest_Reader) isListCursorsRequest_By() {}
 
 type ListCursorsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By reader of a timeline in byte order, by timeline of a reader in order of creation.
+	// In the order that was asked for.
 	Cursors []*Cursor `protobuf:"bytes,1,rep,name=cursors,proto3" json:"cursors,omitempty"`
 	// Only with count_only.
 	Count uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
@@ -3158,7 +3444,7 @@ type ListCursorsResponse struct {
 
 func (x *ListCursorsResponse) Reset() {
 	*x = ListCursorsResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3170,7 +3456,7 @@ func (x *ListCursorsResponse) String() string {
 func (*ListCursorsResponse) ProtoMessage() {}
 
 func (x *ListCursorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3183,7 +3469,7 @@ func (x *ListCursorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCursorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCursorsResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{36}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListCursorsResponse) GetCursors() []*Cursor {
@@ -3221,6 +3507,307 @@ func (x *ListCursorsResponse) GetAppliedIndex() uint64 {
 	return 0
 }
 
+type SetRecipientsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It is created if it does not exist.
+	Timeline string `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// Empties the set before add. Not with remove.
+	Replace bool `protobuf:"varint,2,opt,name=replace,proto3" json:"replace,omitempty"`
+	// Inboxes, which are timelines. Together with remove up to 1,000 in one call, each once;
+	// one that is there already, or not, is no error. A set has at most 10,000: larger
+	// groups are for fan-out on read (Sync).
+	Add    []string `protobuf:"bytes,3,rep,name=add,proto3" json:"add,omitempty"`
+	Remove []string `protobuf:"bytes,4,rep,name=remove,proto3" json:"remove,omitempty"`
+	// If given, the call fails with RECIPIENTS_CONFLICT unless it is the version of the set.
+	// 0 asks for one that was never set.
+	ExpectedVersion *uint64 `protobuf:"varint,5,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *SetRecipientsRequest) Reset() {
+	*x = SetRecipientsRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRecipientsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRecipientsRequest) ProtoMessage() {}
+
+func (x *SetRecipientsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRecipientsRequest.ProtoReflect.Descriptor instead.
+func (*SetRecipientsRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *SetRecipientsRequest) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *SetRecipientsRequest) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+func (x *SetRecipientsRequest) GetAdd() []string {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *SetRecipientsRequest) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+func (x *SetRecipientsRequest) GetExpectedVersion() uint64 {
+	if x != nil && x.ExpectedVersion != nil {
+		return *x.ExpectedVersion
+	}
+	return 0
+}
+
+type SetRecipientsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Counts the changes of the set. A call that changes nothing leaves it.
+	Version       uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	Count         uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	Position      []byte `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRecipientsResponse) Reset() {
+	*x = SetRecipientsResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRecipientsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRecipientsResponse) ProtoMessage() {}
+
+func (x *SetRecipientsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRecipientsResponse.ProtoReflect.Descriptor instead.
+func (*SetRecipientsResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *SetRecipientsResponse) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *SetRecipientsResponse) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *SetRecipientsResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type ListRecipientsRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// At most 1,000; 0 is 100.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before.
+	PageToken     string       `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Consistency   *Consistency `protobuf:"bytes,4,opt,name=consistency,proto3" json:"consistency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRecipientsRequest) Reset() {
+	*x = ListRecipientsRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRecipientsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRecipientsRequest) ProtoMessage() {}
+
+func (x *ListRecipientsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRecipientsRequest.ProtoReflect.Descriptor instead.
+func (*ListRecipientsRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListRecipientsRequest) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *ListRecipientsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRecipientsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListRecipientsRequest) GetConsistency() *Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return nil
+}
+
+type ListRecipientsResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Inboxes []string               `protobuf:"bytes,1,rep,name=inboxes,proto3" json:"inboxes,omitempty"`
+	// Of the set as this page shows it; 0 if it was never set. If it changes from page to
+	// page, the pages are of different sets.
+	Version uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Count   uint64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,4,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	Position      []byte `protobuf:"bytes,5,opt,name=position,proto3" json:"position,omitempty"`
+	AppliedIndex  uint64 `protobuf:"varint,6,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRecipientsResponse) Reset() {
+	*x = ListRecipientsResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRecipientsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRecipientsResponse) ProtoMessage() {}
+
+func (x *ListRecipientsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRecipientsResponse.ProtoReflect.Descriptor instead.
+func (*ListRecipientsResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListRecipientsResponse) GetInboxes() []string {
+	if x != nil {
+		return x.Inboxes
+	}
+	return nil
+}
+
+func (x *ListRecipientsResponse) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ListRecipientsResponse) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *ListRecipientsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListRecipientsResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *ListRecipientsResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
 type Timeline struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Timeline       string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
@@ -3238,7 +3825,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3250,7 +3837,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3263,7 +3850,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{37}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Timeline) GetTimeline() string {
@@ -3332,7 +3919,7 @@ type GetTimelineRequest struct {
 
 func (x *GetTimelineRequest) Reset() {
 	*x = GetTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3344,7 +3931,7 @@ func (x *GetTimelineRequest) String() string {
 func (*GetTimelineRequest) ProtoMessage() {}
 
 func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3357,7 +3944,7 @@ func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineRequest.ProtoReflect.Descriptor instead.
 func (*GetTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{38}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetTimelineRequest) GetTimeline() string {
@@ -3385,7 +3972,7 @@ type GetTimelineResponse struct {
 
 func (x *GetTimelineResponse) Reset() {
 	*x = GetTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3397,7 +3984,7 @@ func (x *GetTimelineResponse) String() string {
 func (*GetTimelineResponse) ProtoMessage() {}
 
 func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3410,7 +3997,7 @@ func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineResponse.ProtoReflect.Descriptor instead.
 func (*GetTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{39}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetTimelineResponse) GetTimeline() *Timeline {
@@ -3449,7 +4036,7 @@ type ListTimelinesRequest struct {
 
 func (x *ListTimelinesRequest) Reset() {
 	*x = ListTimelinesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3461,7 +4048,7 @@ func (x *ListTimelinesRequest) String() string {
 func (*ListTimelinesRequest) ProtoMessage() {}
 
 func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3474,7 +4061,7 @@ func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelinesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{40}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListTimelinesRequest) GetPrefix() string {
@@ -3518,7 +4105,7 @@ type ListTimelinesResponse struct {
 
 func (x *ListTimelinesResponse) Reset() {
 	*x = ListTimelinesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3530,7 +4117,7 @@ func (x *ListTimelinesResponse) String() string {
 func (*ListTimelinesResponse) ProtoMessage() {}
 
 func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3543,7 +4130,7 @@ func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelinesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{41}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListTimelinesResponse) GetTimelines() []*Timeline {
@@ -3582,7 +4169,7 @@ type Consistency_Linearizable struct {
 
 func (x *Consistency_Linearizable) Reset() {
 	*x = Consistency_Linearizable{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3594,7 +4181,7 @@ func (x *Consistency_Linearizable) String() string {
 func (*Consistency_Linearizable) ProtoMessage() {}
 
 func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3607,7 +4194,7 @@ func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consistency_Linearizable.ProtoReflect.Descriptor instead.
 func (*Consistency_Linearizable) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{9, 0}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{11, 0}
 }
 
 type Consistency_Session struct {
@@ -3619,7 +4206,7 @@ type Consistency_Session struct {
 
 func (x *Consistency_Session) Reset() {
 	*x = Consistency_Session{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3631,7 +4218,7 @@ func (x *Consistency_Session) String() string {
 func (*Consistency_Session) ProtoMessage() {}
 
 func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3644,7 +4231,7 @@ func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consistency_Session.ProtoReflect.Descriptor instead.
 func (*Consistency_Session) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{9, 1}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{11, 1}
 }
 
 func (x *Consistency_Session) GetPosition() []byte {
@@ -3665,7 +4252,7 @@ type Consistency_Local struct {
 
 func (x *Consistency_Local) Reset() {
 	*x = Consistency_Local{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3677,7 +4264,7 @@ func (x *Consistency_Local) String() string {
 func (*Consistency_Local) ProtoMessage() {}
 
 func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3690,7 +4277,7 @@ func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consistency_Local.ProtoReflect.Descriptor instead.
 func (*Consistency_Local) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{9, 2}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{11, 2}
 }
 
 func (x *Consistency_Local) GetMaxStalenessMillis() uint64 {
@@ -3704,7 +4291,7 @@ var File_rpc_tidemarkv1_timeline_proto protoreflect.FileDescriptor
 
 const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\n" +
-	"\x1drpc/tidemarkv1/timeline.proto\x12\vtidemark.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x03\n" +
+	"\x1drpc/tidemarkv1/timeline.proto\x12\vtidemark.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x03\n" +
 	"\aMessage\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x15\n" +
 	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x12\x1d\n" +
@@ -3721,10 +4308,15 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\vserver_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTime\x12\x16\n" +
 	"\x06digest\x18\n" +
-	" \x01(\fR\x06digest\x1a=\n" +
+	" \x01(\fR\x06digest\x12+\n" +
+	"\x06source\x18\v \x01(\v2\x13.tidemark.v1.SourceR\x06source\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa7\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"S\n" +
+	"\x06Source\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x15\n" +
+	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest\"\x89\x04\n" +
 	"\rAppendRequest\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x1d\n" +
 	"\n" +
@@ -3737,18 +4329,28 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"attributes\x12;\n" +
 	"\vclient_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"clientTime\x124\n" +
-	"\x14expected_last_seq_id\x18\b \x01(\x04H\x00R\x11expectedLastSeqId\x88\x01\x01\x1a=\n" +
+	"\x14expected_last_seq_id\x18\b \x01(\x04H\x00R\x11expectedLastSeqId\x88\x01\x01\x12,\n" +
+	"\afan_out\x18\t \x01(\v2\x13.tidemark.v1.FanOutR\x06fanOut\x122\n" +
+	"\x15advance_sender_cursor\x18\n" +
+	" \x01(\bR\x13advanceSenderCursor\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x17\n" +
-	"\x15_expected_last_seq_id\"\xb6\x01\n" +
+	"\x15_expected_last_seq_id\"B\n" +
+	"\x06FanOut\x12\x1e\n" +
+	"\n" +
+	"recipients\x18\x01 \x01(\bR\n" +
+	"recipients\x12\x18\n" +
+	"\ainboxes\x18\x02 \x03(\tR\ainboxes\"\xff\x01\n" +
 	"\x0eAppendResponse\x12\x15\n" +
 	"\x06seq_id\x18\x01 \x01(\x04R\x05seqId\x12;\n" +
 	"\vserver_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTime\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x1c\n" +
 	"\tduplicate\x18\x04 \x01(\bR\tduplicate\x12\x1a\n" +
-	"\bposition\x18\x05 \x01(\fR\bposition\"^\n" +
+	"\bposition\x18\x05 \x01(\fR\bposition\x12\x18\n" +
+	"\ainboxes\x18\x06 \x01(\rR\ainboxes\x12-\n" +
+	"\x12recipients_version\x18\a \x01(\x04R\x11recipientsVersion\"^\n" +
 	"\x12AppendBatchRequest\x120\n" +
 	"\x05items\x18\x01 \x03(\v2\x1a.tidemark.v1.AppendRequestR\x05items\x12\x16\n" +
 	"\x06atomic\x18\x02 \x01(\bR\x06atomic\"k\n" +
@@ -3802,7 +4404,7 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x05start\"S\n" +
 	"\aReadAck\x12(\n" +
 	"\x10delivered_seq_id\x18\x01 \x01(\x04R\x0edeliveredSeqId\x12\x1e\n" +
-	"\vread_seq_id\x18\x02 \x01(\x04R\treadSeqId\"\xe5\x02\n" +
+	"\vread_seq_id\x18\x02 \x01(\x04R\treadSeqId\"\x87\x03\n" +
 	"\fReadResponse\x120\n" +
 	"\bmessages\x18\x01 \x03(\v2\x14.tidemark.v1.MessageR\bmessages\x12 \n" +
 	"\ffirst_seq_id\x18\x02 \x01(\x04R\n" +
@@ -3813,7 +4415,10 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\btimeline\x18\x06 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x1a\n" +
 	"\bposition\x18\a \x01(\fR\bposition\x12#\n" +
 	"\rapplied_index\x18\b \x01(\x04R\fappliedIndex\x12)\n" +
-	"\x10staleness_millis\x18\t \x01(\x04R\x0fstalenessMillis\"\xa4\x01\n" +
+	"\x10staleness_millis\x18\t \x01(\x04R\x0fstalenessMillis\x12 \n" +
+	"\ffloor_seq_id\x18\n" +
+	" \x01(\x04R\n" +
+	"floorSeqId\"\xa4\x01\n" +
 	"\n" +
 	"GetRequest\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x17\n" +
@@ -3914,20 +4519,24 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\vTailTrimmed\x12 \n" +
 	"\ffirst_seq_id\x18\x01 \x01(\x04R\n" +
 	"firstSeqId\"\x12\n" +
-	"\x10TailUnsubscribed\"P\n" +
+	"\x10TailUnsubscribed\"h\n" +
 	"\n" +
 	"AckRequest\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\tR\x06reader\x12*\n" +
-	"\x05items\x18\x02 \x03(\v2\x14.tidemark.v1.AckItemR\x05items\"\x9e\x01\n" +
+	"\x05items\x18\x02 \x03(\v2\x14.tidemark.v1.AckItemR\x05items\x12\x16\n" +
+	"\x06rewind\x18\x03 \x01(\bR\x06rewind\"\xd6\x01\n" +
 	"\aAckItem\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12-\n" +
 	"\x10delivered_seq_id\x18\x02 \x01(\x04H\x00R\x0edeliveredSeqId\x88\x01\x01\x12#\n" +
-	"\vread_seq_id\x18\x03 \x01(\x04H\x01R\treadSeqId\x88\x01\x01B\x13\n" +
+	"\vread_seq_id\x18\x03 \x01(\x04H\x01R\treadSeqId\x88\x01\x01\x12%\n" +
+	"\ffloor_seq_id\x18\x04 \x01(\x04H\x02R\n" +
+	"floorSeqId\x88\x01\x01B\x13\n" +
 	"\x11_delivered_seq_idB\x0e\n" +
-	"\f_read_seq_id\"X\n" +
+	"\f_read_seq_idB\x0f\n" +
+	"\r_floor_seq_id\"X\n" +
 	"\vAckResponse\x12-\n" +
 	"\acursors\x18\x01 \x03(\v2\x13.tidemark.v1.CursorR\acursors\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\fR\bposition\"\xe1\x01\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\"\xf1\x02\n" +
 	"\x06Cursor\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x16\n" +
 	"\x06reader\x18\x02 \x01(\tR\x06reader\x12(\n" +
@@ -3935,7 +4544,12 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\vread_seq_id\x18\x04 \x01(\x04R\treadSeqId\x129\n" +
 	"\n" +
 	"updated_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1e\n" +
-	"\vlast_seq_id\x18\x06 \x01(\x04R\tlastSeqId\"\x8d\x02\n" +
+	"\vlast_seq_id\x18\x06 \x01(\x04R\tlastSeqId\x12 \n" +
+	"\ffloor_seq_id\x18\a \x01(\x04R\n" +
+	"floorSeqId\x12\x1b\n" +
+	"\x06unread\x18\b \x01(\x04H\x00R\x06unread\x88\x01\x01\x12D\n" +
+	"\x10last_server_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0elastServerTimeB\t\n" +
+	"\a_unread\"\xbd\x02\n" +
 	"\x12ListCursorsRequest\x12\x1c\n" +
 	"\btimeline\x18\x01 \x01(\tH\x00R\btimeline\x12\x18\n" +
 	"\x06reader\x18\x02 \x01(\tH\x00R\x06reader\x12\"\n" +
@@ -3945,14 +4559,39 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\tpage_size\x18\x05 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x06 \x01(\tR\tpageToken\x12:\n" +
-	"\vconsistency\x18\a \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistencyB\x04\n" +
+	"\vconsistency\x18\a \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistency\x12.\n" +
+	"\x05order\x18\b \x01(\x0e2\x18.tidemark.v1.CursorOrderR\x05orderB\x04\n" +
 	"\x02by\"\xc3\x01\n" +
 	"\x13ListCursorsResponse\x12-\n" +
 	"\acursors\x18\x01 \x03(\v2\x13.tidemark.v1.CursorR\acursors\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12&\n" +
 	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\x12\x1a\n" +
 	"\bposition\x18\x04 \x01(\fR\bposition\x12#\n" +
-	"\rapplied_index\x18\x05 \x01(\x04R\fappliedIndex\"\xad\x02\n" +
+	"\rapplied_index\x18\x05 \x01(\x04R\fappliedIndex\"\xbb\x01\n" +
+	"\x14SetRecipientsRequest\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x18\n" +
+	"\areplace\x18\x02 \x01(\bR\areplace\x12\x10\n" +
+	"\x03add\x18\x03 \x03(\tR\x03add\x12\x16\n" +
+	"\x06remove\x18\x04 \x03(\tR\x06remove\x12.\n" +
+	"\x10expected_version\x18\x05 \x01(\x04H\x00R\x0fexpectedVersion\x88\x01\x01B\x13\n" +
+	"\x11_expected_version\"c\n" +
+	"\x15SetRecipientsResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\fR\bposition\"\xab\x01\n" +
+	"\x15ListRecipientsRequest\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12:\n" +
+	"\vconsistency\x18\x04 \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistency\"\xcb\x01\n" +
+	"\x16ListRecipientsResponse\x12\x18\n" +
+	"\ainboxes\x18\x01 \x03(\tR\ainboxes\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\x12&\n" +
+	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\x12\x1a\n" +
+	"\bposition\x18\x05 \x01(\fR\bposition\x12#\n" +
+	"\rapplied_index\x18\x06 \x01(\x04R\fappliedIndex\"\xad\x02\n" +
 	"\bTimeline\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12 \n" +
 	"\ffirst_seq_id\x18\x02 \x01(\x04R\n" +
@@ -3995,7 +4634,10 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x19TAIL_PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14TAIL_PRIORITY_NORMAL\x10\x01\x12\x16\n" +
 	"\x12TAIL_PRIORITY_HIGH\x10\x02\x12\x15\n" +
-	"\x11TAIL_PRIORITY_LOW\x10\x032\xed\x06\n" +
+	"\x11TAIL_PRIORITY_LOW\x10\x03*F\n" +
+	"\vCursorOrder\x12\x1c\n" +
+	"\x18CURSOR_ORDER_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\xa0\b\n" +
 	"\x0fTimelineService\x12A\n" +
 	"\x06Append\x12\x1a.tidemark.v1.AppendRequest\x1a\x1b.tidemark.v1.AppendResponse\x12P\n" +
 	"\vAppendBatch\x12\x1f.tidemark.v1.AppendBatchRequest\x1a .tidemark.v1.AppendBatchResponse\x12W\n" +
@@ -4006,7 +4648,9 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x06Verify\x12\x1a.tidemark.v1.VerifyRequest\x1a\x1b.tidemark.v1.VerifyResponse\x12?\n" +
 	"\x04Tail\x12\x18.tidemark.v1.TailRequest\x1a\x19.tidemark.v1.TailResponse(\x010\x01\x128\n" +
 	"\x03Ack\x12\x17.tidemark.v1.AckRequest\x1a\x18.tidemark.v1.AckResponse\x12P\n" +
-	"\vListCursors\x12\x1f.tidemark.v1.ListCursorsRequest\x1a .tidemark.v1.ListCursorsResponse\x12P\n" +
+	"\vListCursors\x12\x1f.tidemark.v1.ListCursorsRequest\x1a .tidemark.v1.ListCursorsResponse\x12V\n" +
+	"\rSetRecipients\x12!.tidemark.v1.SetRecipientsRequest\x1a\".tidemark.v1.SetRecipientsResponse\x12Y\n" +
+	"\x0eListRecipients\x12\".tidemark.v1.ListRecipientsRequest\x1a#.tidemark.v1.ListRecipientsResponse\x12P\n" +
 	"\vGetTimeline\x12\x1f.tidemark.v1.GetTimelineRequest\x1a .tidemark.v1.GetTimelineResponse\x12V\n" +
 	"\rListTimelines\x12!.tidemark.v1.ListTimelinesRequest\x1a\".tidemark.v1.ListTimelinesResponseB$Z\"tidemark/rpc/tidemarkv1;tidemarkv1b\x06proto3"
 
@@ -4022,149 +4666,165 @@ func file_rpc_tidemarkv1_timeline_proto_rawDescGZIP() []byte {
 	return file_rpc_tidemarkv1_timeline_proto_rawDescData
 }
 
-var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(Direction)(0),                   // 0: tidemark.v1.Direction
 	(SyncPriority)(0),                // 1: tidemark.v1.SyncPriority
 	(TailPriority)(0),                // 2: tidemark.v1.TailPriority
-	(*Message)(nil),                  // 3: tidemark.v1.Message
-	(*AppendRequest)(nil),            // 4: tidemark.v1.AppendRequest
-	(*AppendResponse)(nil),           // 5: tidemark.v1.AppendResponse
-	(*AppendBatchRequest)(nil),       // 6: tidemark.v1.AppendBatchRequest
-	(*AppendBatchResponse)(nil),      // 7: tidemark.v1.AppendBatchResponse
-	(*AppendBatchResult)(nil),        // 8: tidemark.v1.AppendBatchResult
-	(*Error)(nil),                    // 9: tidemark.v1.Error
-	(*AppendStreamRequest)(nil),      // 10: tidemark.v1.AppendStreamRequest
-	(*AppendStreamResponse)(nil),     // 11: tidemark.v1.AppendStreamResponse
-	(*Consistency)(nil),              // 12: tidemark.v1.Consistency
-	(*ReadRequest)(nil),              // 13: tidemark.v1.ReadRequest
-	(*ReadAck)(nil),                  // 14: tidemark.v1.ReadAck
-	(*ReadResponse)(nil),             // 15: tidemark.v1.ReadResponse
-	(*GetRequest)(nil),               // 16: tidemark.v1.GetRequest
-	(*GetResponse)(nil),              // 17: tidemark.v1.GetResponse
-	(*SyncRequest)(nil),              // 18: tidemark.v1.SyncRequest
-	(*SyncPosition)(nil),             // 19: tidemark.v1.SyncPosition
-	(*SyncResponse)(nil),             // 20: tidemark.v1.SyncResponse
-	(*SyncTimeline)(nil),             // 21: tidemark.v1.SyncTimeline
-	(*VerifyRequest)(nil),            // 22: tidemark.v1.VerifyRequest
-	(*VerifyPoint)(nil),              // 23: tidemark.v1.VerifyPoint
-	(*VerifyResponse)(nil),           // 24: tidemark.v1.VerifyResponse
-	(*TailRequest)(nil),              // 25: tidemark.v1.TailRequest
-	(*TailSubscription)(nil),         // 26: tidemark.v1.TailSubscription
-	(*TailResponse)(nil),             // 27: tidemark.v1.TailResponse
-	(*TailEvent)(nil),                // 28: tidemark.v1.TailEvent
-	(*TailMessages)(nil),             // 29: tidemark.v1.TailMessages
-	(*TailNotice)(nil),               // 30: tidemark.v1.TailNotice
-	(*TailCaughtUp)(nil),             // 31: tidemark.v1.TailCaughtUp
-	(*TailTrimmed)(nil),              // 32: tidemark.v1.TailTrimmed
-	(*TailUnsubscribed)(nil),         // 33: tidemark.v1.TailUnsubscribed
-	(*AckRequest)(nil),               // 34: tidemark.v1.AckRequest
-	(*AckItem)(nil),                  // 35: tidemark.v1.AckItem
-	(*AckResponse)(nil),              // 36: tidemark.v1.AckResponse
-	(*Cursor)(nil),                   // 37: tidemark.v1.Cursor
-	(*ListCursorsRequest)(nil),       // 38: tidemark.v1.ListCursorsRequest
-	(*ListCursorsResponse)(nil),      // 39: tidemark.v1.ListCursorsResponse
-	(*Timeline)(nil),                 // 40: tidemark.v1.Timeline
-	(*GetTimelineRequest)(nil),       // 41: tidemark.v1.GetTimelineRequest
-	(*GetTimelineResponse)(nil),      // 42: tidemark.v1.GetTimelineResponse
-	(*ListTimelinesRequest)(nil),     // 43: tidemark.v1.ListTimelinesRequest
-	(*ListTimelinesResponse)(nil),    // 44: tidemark.v1.ListTimelinesResponse
-	nil,                              // 45: tidemark.v1.Message.AttributesEntry
-	nil,                              // 46: tidemark.v1.AppendRequest.AttributesEntry
-	nil,                              // 47: tidemark.v1.Error.MetadataEntry
-	(*Consistency_Linearizable)(nil), // 48: tidemark.v1.Consistency.Linearizable
-	(*Consistency_Session)(nil),      // 49: tidemark.v1.Consistency.Session
-	(*Consistency_Local)(nil),        // 50: tidemark.v1.Consistency.Local
-	(*timestamppb.Timestamp)(nil),    // 51: google.protobuf.Timestamp
+	(CursorOrder)(0),                 // 3: tidemark.v1.CursorOrder
+	(*Message)(nil),                  // 4: tidemark.v1.Message
+	(*Source)(nil),                   // 5: tidemark.v1.Source
+	(*AppendRequest)(nil),            // 6: tidemark.v1.AppendRequest
+	(*FanOut)(nil),                   // 7: tidemark.v1.FanOut
+	(*AppendResponse)(nil),           // 8: tidemark.v1.AppendResponse
+	(*AppendBatchRequest)(nil),       // 9: tidemark.v1.AppendBatchRequest
+	(*AppendBatchResponse)(nil),      // 10: tidemark.v1.AppendBatchResponse
+	(*AppendBatchResult)(nil),        // 11: tidemark.v1.AppendBatchResult
+	(*Error)(nil),                    // 12: tidemark.v1.Error
+	(*AppendStreamRequest)(nil),      // 13: tidemark.v1.AppendStreamRequest
+	(*AppendStreamResponse)(nil),     // 14: tidemark.v1.AppendStreamResponse
+	(*Consistency)(nil),              // 15: tidemark.v1.Consistency
+	(*ReadRequest)(nil),              // 16: tidemark.v1.ReadRequest
+	(*ReadAck)(nil),                  // 17: tidemark.v1.ReadAck
+	(*ReadResponse)(nil),             // 18: tidemark.v1.ReadResponse
+	(*GetRequest)(nil),               // 19: tidemark.v1.GetRequest
+	(*GetResponse)(nil),              // 20: tidemark.v1.GetResponse
+	(*SyncRequest)(nil),              // 21: tidemark.v1.SyncRequest
+	(*SyncPosition)(nil),             // 22: tidemark.v1.SyncPosition
+	(*SyncResponse)(nil),             // 23: tidemark.v1.SyncResponse
+	(*SyncTimeline)(nil),             // 24: tidemark.v1.SyncTimeline
+	(*VerifyRequest)(nil),            // 25: tidemark.v1.VerifyRequest
+	(*VerifyPoint)(nil),              // 26: tidemark.v1.VerifyPoint
+	(*VerifyResponse)(nil),           // 27: tidemark.v1.VerifyResponse
+	(*TailRequest)(nil),              // 28: tidemark.v1.TailRequest
+	(*TailSubscription)(nil),         // 29: tidemark.v1.TailSubscription
+	(*TailResponse)(nil),             // 30: tidemark.v1.TailResponse
+	(*TailEvent)(nil),                // 31: tidemark.v1.TailEvent
+	(*TailMessages)(nil),             // 32: tidemark.v1.TailMessages
+	(*TailNotice)(nil),               // 33: tidemark.v1.TailNotice
+	(*TailCaughtUp)(nil),             // 34: tidemark.v1.TailCaughtUp
+	(*TailTrimmed)(nil),              // 35: tidemark.v1.TailTrimmed
+	(*TailUnsubscribed)(nil),         // 36: tidemark.v1.TailUnsubscribed
+	(*AckRequest)(nil),               // 37: tidemark.v1.AckRequest
+	(*AckItem)(nil),                  // 38: tidemark.v1.AckItem
+	(*AckResponse)(nil),              // 39: tidemark.v1.AckResponse
+	(*Cursor)(nil),                   // 40: tidemark.v1.Cursor
+	(*ListCursorsRequest)(nil),       // 41: tidemark.v1.ListCursorsRequest
+	(*ListCursorsResponse)(nil),      // 42: tidemark.v1.ListCursorsResponse
+	(*SetRecipientsRequest)(nil),     // 43: tidemark.v1.SetRecipientsRequest
+	(*SetRecipientsResponse)(nil),    // 44: tidemark.v1.SetRecipientsResponse
+	(*ListRecipientsRequest)(nil),    // 45: tidemark.v1.ListRecipientsRequest
+	(*ListRecipientsResponse)(nil),   // 46: tidemark.v1.ListRecipientsResponse
+	(*Timeline)(nil),                 // 47: tidemark.v1.Timeline
+	(*GetTimelineRequest)(nil),       // 48: tidemark.v1.GetTimelineRequest
+	(*GetTimelineResponse)(nil),      // 49: tidemark.v1.GetTimelineResponse
+	(*ListTimelinesRequest)(nil),     // 50: tidemark.v1.ListTimelinesRequest
+	(*ListTimelinesResponse)(nil),    // 51: tidemark.v1.ListTimelinesResponse
+	nil,                              // 52: tidemark.v1.Message.AttributesEntry
+	nil,                              // 53: tidemark.v1.AppendRequest.AttributesEntry
+	nil,                              // 54: tidemark.v1.Error.MetadataEntry
+	(*Consistency_Linearizable)(nil), // 55: tidemark.v1.Consistency.Linearizable
+	(*Consistency_Session)(nil),      // 56: tidemark.v1.Consistency.Session
+	(*Consistency_Local)(nil),        // 57: tidemark.v1.Consistency.Local
+	(*timestamppb.Timestamp)(nil),    // 58: google.protobuf.Timestamp
 }
 var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
-	45, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
-	51, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
-	51, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
-	46, // 3: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
-	51, // 4: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
-	51, // 5: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
-	4,  // 6: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
-	8,  // 7: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
-	5,  // 8: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
-	9,  // 9: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
-	47, // 10: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
-	4,  // 11: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
-	5,  // 12: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
-	9,  // 13: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
-	48, // 14: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
-	49, // 15: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
-	50, // 16: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
-	51, // 17: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
-	0,  // 18: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
-	12, // 19: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
-	14, // 20: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
-	3,  // 21: tidemark.v1.ReadResponse.messages:type_name -> tidemark.v1.Message
-	40, // 22: tidemark.v1.ReadResponse.timeline:type_name -> tidemark.v1.Timeline
-	12, // 23: tidemark.v1.GetRequest.consistency:type_name -> tidemark.v1.Consistency
-	3,  // 24: tidemark.v1.GetResponse.message:type_name -> tidemark.v1.Message
-	19, // 25: tidemark.v1.SyncRequest.have:type_name -> tidemark.v1.SyncPosition
-	35, // 26: tidemark.v1.SyncRequest.acks:type_name -> tidemark.v1.AckItem
-	12, // 27: tidemark.v1.SyncRequest.consistency:type_name -> tidemark.v1.Consistency
-	1,  // 28: tidemark.v1.SyncPosition.priority:type_name -> tidemark.v1.SyncPriority
-	21, // 29: tidemark.v1.SyncResponse.timelines:type_name -> tidemark.v1.SyncTimeline
-	40, // 30: tidemark.v1.SyncTimeline.timeline:type_name -> tidemark.v1.Timeline
-	3,  // 31: tidemark.v1.SyncTimeline.messages:type_name -> tidemark.v1.Message
-	37, // 32: tidemark.v1.SyncTimeline.cursor:type_name -> tidemark.v1.Cursor
-	23, // 33: tidemark.v1.VerifyRequest.points:type_name -> tidemark.v1.VerifyPoint
-	12, // 34: tidemark.v1.VerifyRequest.consistency:type_name -> tidemark.v1.Consistency
-	40, // 35: tidemark.v1.VerifyResponse.timeline:type_name -> tidemark.v1.Timeline
-	26, // 36: tidemark.v1.TailRequest.subscribe:type_name -> tidemark.v1.TailSubscription
-	2,  // 37: tidemark.v1.TailSubscription.priority:type_name -> tidemark.v1.TailPriority
-	28, // 38: tidemark.v1.TailResponse.events:type_name -> tidemark.v1.TailEvent
-	29, // 39: tidemark.v1.TailEvent.messages:type_name -> tidemark.v1.TailMessages
-	30, // 40: tidemark.v1.TailEvent.notice:type_name -> tidemark.v1.TailNotice
-	31, // 41: tidemark.v1.TailEvent.caught_up:type_name -> tidemark.v1.TailCaughtUp
-	32, // 42: tidemark.v1.TailEvent.trimmed:type_name -> tidemark.v1.TailTrimmed
-	9,  // 43: tidemark.v1.TailEvent.error:type_name -> tidemark.v1.Error
-	33, // 44: tidemark.v1.TailEvent.unsubscribed:type_name -> tidemark.v1.TailUnsubscribed
-	3,  // 45: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
-	35, // 46: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
-	37, // 47: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
-	51, // 48: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
-	12, // 49: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
-	37, // 50: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
-	51, // 51: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
-	51, // 52: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
-	12, // 53: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
-	40, // 54: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	12, // 55: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
-	40, // 56: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
-	4,  // 57: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
-	6,  // 58: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
-	10, // 59: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
-	13, // 60: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
-	16, // 61: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
-	18, // 62: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
-	22, // 63: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
-	25, // 64: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
-	34, // 65: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
-	38, // 66: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
-	41, // 67: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
-	43, // 68: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
-	5,  // 69: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
-	7,  // 70: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
-	11, // 71: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
-	15, // 72: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
-	17, // 73: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
-	20, // 74: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
-	24, // 75: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
-	27, // 76: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
-	36, // 77: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
-	39, // 78: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
-	42, // 79: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
-	44, // 80: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
-	69, // [69:81] is the sub-list for method output_type
-	57, // [57:69] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	52, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
+	58, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
+	58, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
+	5,  // 3: tidemark.v1.Message.source:type_name -> tidemark.v1.Source
+	53, // 4: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
+	58, // 5: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
+	7,  // 6: tidemark.v1.AppendRequest.fan_out:type_name -> tidemark.v1.FanOut
+	58, // 7: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
+	6,  // 8: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
+	11, // 9: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
+	8,  // 10: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
+	12, // 11: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
+	54, // 12: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
+	6,  // 13: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
+	8,  // 14: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
+	12, // 15: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
+	55, // 16: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
+	56, // 17: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
+	57, // 18: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
+	58, // 19: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
+	0,  // 20: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
+	15, // 21: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
+	17, // 22: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
+	4,  // 23: tidemark.v1.ReadResponse.messages:type_name -> tidemark.v1.Message
+	47, // 24: tidemark.v1.ReadResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 25: tidemark.v1.GetRequest.consistency:type_name -> tidemark.v1.Consistency
+	4,  // 26: tidemark.v1.GetResponse.message:type_name -> tidemark.v1.Message
+	22, // 27: tidemark.v1.SyncRequest.have:type_name -> tidemark.v1.SyncPosition
+	38, // 28: tidemark.v1.SyncRequest.acks:type_name -> tidemark.v1.AckItem
+	15, // 29: tidemark.v1.SyncRequest.consistency:type_name -> tidemark.v1.Consistency
+	1,  // 30: tidemark.v1.SyncPosition.priority:type_name -> tidemark.v1.SyncPriority
+	24, // 31: tidemark.v1.SyncResponse.timelines:type_name -> tidemark.v1.SyncTimeline
+	47, // 32: tidemark.v1.SyncTimeline.timeline:type_name -> tidemark.v1.Timeline
+	4,  // 33: tidemark.v1.SyncTimeline.messages:type_name -> tidemark.v1.Message
+	40, // 34: tidemark.v1.SyncTimeline.cursor:type_name -> tidemark.v1.Cursor
+	26, // 35: tidemark.v1.VerifyRequest.points:type_name -> tidemark.v1.VerifyPoint
+	15, // 36: tidemark.v1.VerifyRequest.consistency:type_name -> tidemark.v1.Consistency
+	47, // 37: tidemark.v1.VerifyResponse.timeline:type_name -> tidemark.v1.Timeline
+	29, // 38: tidemark.v1.TailRequest.subscribe:type_name -> tidemark.v1.TailSubscription
+	2,  // 39: tidemark.v1.TailSubscription.priority:type_name -> tidemark.v1.TailPriority
+	31, // 40: tidemark.v1.TailResponse.events:type_name -> tidemark.v1.TailEvent
+	32, // 41: tidemark.v1.TailEvent.messages:type_name -> tidemark.v1.TailMessages
+	33, // 42: tidemark.v1.TailEvent.notice:type_name -> tidemark.v1.TailNotice
+	34, // 43: tidemark.v1.TailEvent.caught_up:type_name -> tidemark.v1.TailCaughtUp
+	35, // 44: tidemark.v1.TailEvent.trimmed:type_name -> tidemark.v1.TailTrimmed
+	12, // 45: tidemark.v1.TailEvent.error:type_name -> tidemark.v1.Error
+	36, // 46: tidemark.v1.TailEvent.unsubscribed:type_name -> tidemark.v1.TailUnsubscribed
+	4,  // 47: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
+	38, // 48: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
+	40, // 49: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
+	58, // 50: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
+	58, // 51: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
+	15, // 52: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
+	3,  // 53: tidemark.v1.ListCursorsRequest.order:type_name -> tidemark.v1.CursorOrder
+	40, // 54: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
+	15, // 55: tidemark.v1.ListRecipientsRequest.consistency:type_name -> tidemark.v1.Consistency
+	58, // 56: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
+	58, // 57: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
+	15, // 58: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
+	47, // 59: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 60: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
+	47, // 61: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
+	6,  // 62: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
+	9,  // 63: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
+	13, // 64: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
+	16, // 65: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
+	19, // 66: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
+	21, // 67: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
+	25, // 68: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
+	28, // 69: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
+	37, // 70: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
+	41, // 71: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
+	43, // 72: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
+	45, // 73: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
+	48, // 74: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
+	50, // 75: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
+	8,  // 76: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
+	10, // 77: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
+	14, // 78: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
+	18, // 79: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
+	20, // 80: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
+	23, // 81: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
+	27, // 82: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
+	30, // 83: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
+	39, // 84: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
+	42, // 85: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
+	44, // 86: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
+	46, // 87: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
+	49, // 88: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
+	51, // 89: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
+	76, // [76:90] is the sub-list for method output_type
+	62, // [62:76] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_rpc_tidemarkv1_timeline_proto_init() }
@@ -4172,39 +4832,39 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 	if File_rpc_tidemarkv1_timeline_proto != nil {
 		return
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[1].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[5].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[2].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[7].OneofWrappers = []any{
 		(*AppendBatchResult_Response)(nil),
 		(*AppendBatchResult_Error)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[8].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[10].OneofWrappers = []any{
 		(*AppendStreamResponse_Response)(nil),
 		(*AppendStreamResponse_Error)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[9].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[11].OneofWrappers = []any{
 		(*Consistency_Linearizable_)(nil),
 		(*Consistency_Session_)(nil),
 		(*Consistency_Local_)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[10].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[12].OneofWrappers = []any{
 		(*ReadRequest_FromSeqId)(nil),
 		(*ReadRequest_BeforeSeqId)(nil),
 		(*ReadRequest_Newest)(nil),
 		(*ReadRequest_FromTime)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[13].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[15].OneofWrappers = []any{
 		(*GetRequest_SeqId)(nil),
 		(*GetRequest_MessageId)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[16].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[18].OneofWrappers = []any{
 		(*SyncPosition_AfterSeqId)(nil),
 		(*SyncPosition_FromCursor)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[23].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[25].OneofWrappers = []any{
 		(*TailSubscription_AfterSeqId)(nil),
 		(*TailSubscription_Newest)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[25].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[27].OneofWrappers = []any{
 		(*TailEvent_Messages)(nil),
 		(*TailEvent_Notice)(nil),
 		(*TailEvent_CaughtUp)(nil),
@@ -4212,19 +4872,21 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*TailEvent_Error)(nil),
 		(*TailEvent_Unsubscribed)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[32].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[35].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[34].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[36].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[37].OneofWrappers = []any{
 		(*ListCursorsRequest_Timeline)(nil),
 		(*ListCursorsRequest_Reader)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[47].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[39].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[53].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_tidemarkv1_timeline_proto_rawDesc), len(file_rpc_tidemarkv1_timeline_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   48,
+			NumEnums:      4,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,18 +19,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TimelineService_Append_FullMethodName        = "/tidemark.v1.TimelineService/Append"
-	TimelineService_AppendBatch_FullMethodName   = "/tidemark.v1.TimelineService/AppendBatch"
-	TimelineService_AppendStream_FullMethodName  = "/tidemark.v1.TimelineService/AppendStream"
-	TimelineService_Read_FullMethodName          = "/tidemark.v1.TimelineService/Read"
-	TimelineService_Get_FullMethodName           = "/tidemark.v1.TimelineService/Get"
-	TimelineService_Sync_FullMethodName          = "/tidemark.v1.TimelineService/Sync"
-	TimelineService_Verify_FullMethodName        = "/tidemark.v1.TimelineService/Verify"
-	TimelineService_Tail_FullMethodName          = "/tidemark.v1.TimelineService/Tail"
-	TimelineService_Ack_FullMethodName           = "/tidemark.v1.TimelineService/Ack"
-	TimelineService_ListCursors_FullMethodName   = "/tidemark.v1.TimelineService/ListCursors"
-	TimelineService_GetTimeline_FullMethodName   = "/tidemark.v1.TimelineService/GetTimeline"
-	TimelineService_ListTimelines_FullMethodName = "/tidemark.v1.TimelineService/ListTimelines"
+	TimelineService_Append_FullMethodName         = "/tidemark.v1.TimelineService/Append"
+	TimelineService_AppendBatch_FullMethodName    = "/tidemark.v1.TimelineService/AppendBatch"
+	TimelineService_AppendStream_FullMethodName   = "/tidemark.v1.TimelineService/AppendStream"
+	TimelineService_Read_FullMethodName           = "/tidemark.v1.TimelineService/Read"
+	TimelineService_Get_FullMethodName            = "/tidemark.v1.TimelineService/Get"
+	TimelineService_Sync_FullMethodName           = "/tidemark.v1.TimelineService/Sync"
+	TimelineService_Verify_FullMethodName         = "/tidemark.v1.TimelineService/Verify"
+	TimelineService_Tail_FullMethodName           = "/tidemark.v1.TimelineService/Tail"
+	TimelineService_Ack_FullMethodName            = "/tidemark.v1.TimelineService/Ack"
+	TimelineService_ListCursors_FullMethodName    = "/tidemark.v1.TimelineService/ListCursors"
+	TimelineService_SetRecipients_FullMethodName  = "/tidemark.v1.TimelineService/SetRecipients"
+	TimelineService_ListRecipients_FullMethodName = "/tidemark.v1.TimelineService/ListRecipients"
+	TimelineService_GetTimeline_FullMethodName    = "/tidemark.v1.TimelineService/GetTimeline"
+	TimelineService_ListTimelines_FullMethodName  = "/tidemark.v1.TimelineService/ListTimelines"
 )
 
 // TimelineServiceClient is the client API for TimelineService service.
@@ -70,6 +72,10 @@ type TimelineServiceClient interface {
 	Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error)
 	// ListCursors lists the cursors of a timeline or of a reader.
 	ListCursors(ctx context.Context, in *ListCursorsRequest, opts ...grpc.CallOption) (*ListCursorsResponse, error)
+	// SetRecipients changes the inboxes that an append with fan_out.recipients reaches.
+	SetRecipients(ctx context.Context, in *SetRecipientsRequest, opts ...grpc.CallOption) (*SetRecipientsResponse, error)
+	// ListRecipients lists them, in byte order.
+	ListRecipients(ctx context.Context, in *ListRecipientsRequest, opts ...grpc.CallOption) (*ListRecipientsResponse, error)
 	// GetTimeline returns a timeline's head.
 	GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error)
 	// ListTimelines lists timelines by prefix, in byte order of their ids.
@@ -190,6 +196,26 @@ func (c *timelineServiceClient) ListCursors(ctx context.Context, in *ListCursors
 	return out, nil
 }
 
+func (c *timelineServiceClient) SetRecipients(ctx context.Context, in *SetRecipientsRequest, opts ...grpc.CallOption) (*SetRecipientsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetRecipientsResponse)
+	err := c.cc.Invoke(ctx, TimelineService_SetRecipients_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *timelineServiceClient) ListRecipients(ctx context.Context, in *ListRecipientsRequest, opts ...grpc.CallOption) (*ListRecipientsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRecipientsResponse)
+	err := c.cc.Invoke(ctx, TimelineService_ListRecipients_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *timelineServiceClient) GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetTimelineResponse)
@@ -247,6 +273,10 @@ type TimelineServiceServer interface {
 	Ack(context.Context, *AckRequest) (*AckResponse, error)
 	// ListCursors lists the cursors of a timeline or of a reader.
 	ListCursors(context.Context, *ListCursorsRequest) (*ListCursorsResponse, error)
+	// SetRecipients changes the inboxes that an append with fan_out.recipients reaches.
+	SetRecipients(context.Context, *SetRecipientsRequest) (*SetRecipientsResponse, error)
+	// ListRecipients lists them, in byte order.
+	ListRecipients(context.Context, *ListRecipientsRequest) (*ListRecipientsResponse, error)
 	// GetTimeline returns a timeline's head.
 	GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error)
 	// ListTimelines lists timelines by prefix, in byte order of their ids.
@@ -290,6 +320,12 @@ func (UnimplementedTimelineServiceServer) Ack(context.Context, *AckRequest) (*Ac
 }
 func (UnimplementedTimelineServiceServer) ListCursors(context.Context, *ListCursorsRequest) (*ListCursorsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCursors not implemented")
+}
+func (UnimplementedTimelineServiceServer) SetRecipients(context.Context, *SetRecipientsRequest) (*SetRecipientsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetRecipients not implemented")
+}
+func (UnimplementedTimelineServiceServer) ListRecipients(context.Context, *ListRecipientsRequest) (*ListRecipientsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRecipients not implemented")
 }
 func (UnimplementedTimelineServiceServer) GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTimeline not implemented")
@@ -476,6 +512,42 @@ func _TimelineService_ListCursors_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TimelineService_SetRecipients_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetRecipientsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).SetRecipients(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_SetRecipients_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).SetRecipients(ctx, req.(*SetRecipientsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TimelineService_ListRecipients_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRecipientsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).ListRecipients(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_ListRecipients_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).ListRecipients(ctx, req.(*ListRecipientsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TimelineService_GetTimeline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetTimelineRequest)
 	if err := dec(in); err != nil {
@@ -550,6 +622,14 @@ var TimelineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCursors",
 			Handler:    _TimelineService_ListCursors_Handler,
+		},
+		{
+			MethodName: "SetRecipients",
+			Handler:    _TimelineService_SetRecipients_Handler,
+		},
+		{
+			MethodName: "ListRecipients",
+			Handler:    _TimelineService_ListRecipients_Handler,
 		},
 		{
 			MethodName: "GetTimeline",

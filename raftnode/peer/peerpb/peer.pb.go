@@ -304,8 +304,10 @@ type InfoResponse struct {
 	Term             uint64    `protobuf:"varint,10,opt,name=term,proto3" json:"term,omitempty"`
 	LeaderId         string    `protobuf:"bytes,11,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
 	Members          []*Member `protobuf:"bytes,12,rep,name=members,proto3" json:"members,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The highest feature level that the node understands; 0 if it knows of none.
+	Level         uint32 `protobuf:"varint,13,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InfoResponse) Reset() {
@@ -422,6 +424,13 @@ func (x *InfoResponse) GetMembers() []*Member {
 	return nil
 }
 
+func (x *InfoResponse) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 var File_raftnode_peer_peerpb_peer_proto protoreflect.FileDescriptor
 
 const file_raftnode_peer_peerpb_peer_proto_rawDesc = "" +
@@ -438,7 +447,7 @@ const file_raftnode_peer_peerpb_peer_proto_rawDesc = "" +
 	"\x06Member\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12!\n" +
 	"\fraft_address\x18\x02 \x01(\tR\vraftAddress\x12\x14\n" +
-	"\x05voter\x18\x03 \x01(\bR\x05voter\"\x99\x03\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\"\xaf\x03\n" +
 	"\fInfoResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12%\n" +
 	"\x0eclient_address\x18\x02 \x01(\tR\rclientAddress\x12!\n" +
@@ -453,7 +462,8 @@ const file_raftnode_peer_peerpb_peer_proto_rawDesc = "" +
 	"\x04term\x18\n" +
 	" \x01(\x04R\x04term\x12\x1b\n" +
 	"\tleader_id\x18\v \x01(\tR\bleaderId\x122\n" +
-	"\amembers\x18\f \x03(\v2\x18.tidemark.peer.v1.MemberR\amembers2\xf1\x01\n" +
+	"\amembers\x18\f \x03(\v2\x18.tidemark.peer.v1.MemberR\amembers\x12\x14\n" +
+	"\x05level\x18\r \x01(\rR\x05level2\xf1\x01\n" +
 	"\vPeerService\x12E\n" +
 	"\x04Term\x12\x1d.tidemark.peer.v1.TermRequest\x1a\x1e.tidemark.peer.v1.TermResponse\x12T\n" +
 	"\tReadIndex\x12\".tidemark.peer.v1.ReadIndexRequest\x1a#.tidemark.peer.v1.ReadIndexResponse\x12E\n" +

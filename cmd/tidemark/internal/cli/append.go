@@ -18,6 +18,8 @@ func (a *app) appendCommand() *cobra.Command {
 	var draft client.Draft
 	var id, clientTime string
 	var attributes []string
+	var inboxes []string
+	var fanOut, advance bool
 	var expected int64
 	cmd := &cobra.Command{
 		Use:   "append TIMELINE [PAYLOAD]",
@@ -27,7 +29,8 @@ func (a *app) appendCommand() *cobra.Command {
 Give a --message-id to be able to repeat the command: the message is then appended once,
 however often it is repeated.`,
 		Example: `  tidemark append conv/42 "hello" --sender alice
-  tidemark append conv/42 --type image/png < picture.png`,
+  tidemark append conv/42 --type image/png < picture.png
+  tidemark append conv/42 "hello" --sender alice --fan-out --advance-sender-cursor`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			draft.Timeline, draft.ID = tidemark.TimelineID(args[0]), tidemark.MessageID(id)
@@ -48,6 +51,15 @@ however often it is repeated.`,
 				}
 				options = append(options, client.ExpectLastSeqID(tidemark.SeqID(expected)))
 			}
+			if fanOut {
+				options = append(options, client.FanOut())
+			}
+			for _, inbox := range inboxes {
+				options = append(options, client.FanOutTo(tidemark.TimelineID(inbox)))
+			}
+			if advance {
+				options = append(options, client.AdvanceSenderCursor())
+			}
 			return a.append(cmd.Context(), draft, options)
 		},
 	}
@@ -55,6 +67,9 @@ however often it is repeated.`,
 	flags.StringVar(&id, "message-id", "", "`name` of the message; a new UUID if it is left out")
 	flags.StringVar(&draft.Sender, "sender", "", "who sends")
 	flags.StringVar(&draft.Type, "type", "text", "how to understand the payload")
+	flags.BoolVar(&fanOut, "fan-out", false, "deliver to the inboxes of the timeline's recipient set")
+	flags.StringSliceVar(&inboxes, "to", nil, "deliver to these `inboxes`, too; may be repeated")
+	flags.BoolVar(&advance, "advance-sender-cursor", false, "move the sender's own read mark to the message")
 	flags.StringArrayVar(&attributes, "attribute", nil, "`KEY=VALUE` beside the payload; may be repeated")
 	flags.StringVar(&clientTime, "client-time", "", "when the sender says that it sent, in `RFC3339`")
 	flags.Int64Var(&expected, "expected-last-seq-id", 0, "append only if this is the timeline's last SeqId; 0 for a timeline that does not exist")
@@ -68,8 +83,8 @@ func (a *app) append(ctx context.Context, draft client.Draft, options []client.A
 			return err
 		}
 		return a.printOne(appendDocumentOf(result), func(t *table) {
-			t.row("TIMELINE", "SEQ", "MESSAGE ID", "SERVER TIME", "DUPLICATE")
-			t.row(result.Timeline, result.SeqID, result.ID, result.ServerTime, result.Duplicate)
+			t.row("TIMELINE", "SEQ", "MESSAGE ID", "SERVER TIME", "DUPLICATE", "INBOXES")
+			t.row(result.Timeline, result.SeqID, result.ID, result.ServerTime, result.Duplicate, result.Inboxes)
 		})
 	})
 }

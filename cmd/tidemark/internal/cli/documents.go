@@ -20,13 +20,14 @@ type appendDocument struct {
 	ServerTime time.Time `json:"server_time"`
 	Digest     string    `json:"digest"`
 	Duplicate  bool      `json:"duplicate"`
+	Inboxes    int       `json:"inboxes,omitempty"`
 	Position   []byte    `json:"position"`
 }
 
 func appendDocumentOf(r *client.AppendResult) appendDocument {
 	return appendDocument{
 		Timeline: string(r.Timeline), MessageID: string(r.ID), SeqID: uint64(r.SeqID), ServerTime: r.ServerTime,
-		Digest: r.Digest.String(), Duplicate: r.Duplicate, Position: r.Position.Token(),
+		Digest: r.Digest.String(), Duplicate: r.Duplicate, Inboxes: r.Inboxes, Position: r.Position.Token(),
 	}
 }
 
@@ -65,7 +66,10 @@ type cursorDocument struct {
 	DeliveredSeqID uint64 `json:"delivered_seq_id"`
 	ReadSeqID      uint64 `json:"read_seq_id"`
 	LastSeqID      uint64 `json:"last_seq_id"`
-	Unread         uint64 `json:"unread"`
+	FloorSeqID     uint64 `json:"floor_seq_id,omitempty"`
+	// Unread is absent where it is not counted.
+	Unread       *uint64    `json:"unread,omitempty"`
+	LastServerAt *time.Time `json:"last_server_time,omitempty"`
 	// UpdatedAt is absent for a cursor that never moved.
 	UpdatedAt *time.Time `json:"updated_at,omitempty"`
 }
@@ -73,7 +77,13 @@ type cursorDocument struct {
 func cursorDocumentOf(c client.Cursor) cursorDocument {
 	d := cursorDocument{
 		Timeline: string(c.Timeline), Reader: string(c.Reader), DeliveredSeqID: uint64(c.Delivered),
-		ReadSeqID: uint64(c.Read), LastSeqID: uint64(c.Last), Unread: c.Unread(),
+		ReadSeqID: uint64(c.Read), LastSeqID: uint64(c.Last), FloorSeqID: uint64(c.Floor),
+	}
+	if c.UnreadKnown {
+		d.Unread = &c.Unread
+	}
+	if !c.LastTime.IsZero() {
+		d.LastServerAt = &c.LastTime
 	}
 	if !c.UpdatedTime.IsZero() {
 		d.UpdatedAt = &c.UpdatedTime

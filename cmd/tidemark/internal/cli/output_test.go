@@ -29,17 +29,17 @@ func printed(t *testing.T, format string, f func(*app) error) string {
 func TestCursorsAreShown(t *testing.T) {
 	print := func(a *app) error {
 		return a.printCursors([]client.Cursor{
-			{Timeline: "conv/1", Reader: "bob", Delivered: 3, Read: 2, Last: 5, UpdatedTime: at},
+			{Timeline: "conv/1", Reader: "bob", Delivered: 3, Read: 2, Floor: 2, Last: 5, UpdatedTime: at, Unread: 1, UnreadKnown: true},
 			{Timeline: "conv/\x1b[2J", Reader: "eve", Last: 5},
 		})
 	}
 	for format, want := range map[string]string{
-		outputTable: `TIMELINE      READER  DELIVERED  READ  LAST  UNREAD  UPDATED
-conv/1        bob     3          2     5     3       2026-01-02T03:04:05.678Z
-conv/\x1b[2J  eve     0          0     5     5       -
+		outputTable: `TIMELINE      READER  DELIVERED  READ  FLOOR  LAST  UNREAD  UPDATED
+conv/1        bob     3          2     2      5     1       2026-01-02T03:04:05.678Z
+conv/\x1b[2J  eve     0          0     0      5             -
 `,
-		outputJSONLines: `{"timeline":"conv/1","reader":"bob","delivered_seq_id":3,"read_seq_id":2,"last_seq_id":5,"unread":3,"updated_at":"2026-01-02T03:04:05.678Z"}
-{"timeline":"conv/\u001b[2J","reader":"eve","delivered_seq_id":0,"read_seq_id":0,"last_seq_id":5,"unread":5}
+		outputJSONLines: `{"timeline":"conv/1","reader":"bob","delivered_seq_id":3,"read_seq_id":2,"last_seq_id":5,"floor_seq_id":2,"unread":1,"updated_at":"2026-01-02T03:04:05.678Z"}
+{"timeline":"conv/\u001b[2J","reader":"eve","delivered_seq_id":0,"read_seq_id":0,"last_seq_id":5}
 `,
 		outputJSON: `[
   {
@@ -48,7 +48,8 @@ conv/\x1b[2J  eve     0          0     5     5       -
     "delivered_seq_id": 3,
     "read_seq_id": 2,
     "last_seq_id": 5,
-    "unread": 3,
+    "floor_seq_id": 2,
+    "unread": 1,
     "updated_at": "2026-01-02T03:04:05.678Z"
   },
   {
@@ -56,8 +57,7 @@ conv/\x1b[2J  eve     0          0     5     5       -
     "reader": "eve",
     "delivered_seq_id": 0,
     "read_seq_id": 0,
-    "last_seq_id": 5,
-    "unread": 5
+    "last_seq_id": 5
   }
 ]
 `,
@@ -147,7 +147,7 @@ func TestRunTellsErrors(t *testing.T) {
 		{[]string{"read", "conv/1", "--position", "AA=="}, exit.Usage, "--position goes with"},
 		{[]string{"append", "conv/1", "x", "--attribute", "x"}, exit.Usage, "KEY=VALUE"},
 		{[]string{"append", "conv/1", "x", "--client-time", "now"}, exit.Usage, "--client-time"},
-		{[]string{"ack", "conv/1", "--reader", "r"}, exit.Usage, "--delivered or --read"},
+		{[]string{"ack", "conv/1", "--reader", "r"}, exit.Usage, "--delivered, --read or --floor"},
 		{[]string{"cursors", "--reader", "r", "--count"}, exit.Usage, "go with --timeline"},
 		{[]string{"dev", "--nodes", "0"}, exit.Usage, "--nodes must be 1 to 99"},
 		{[]string{"recover", "--data-dir", "x"}, exit.Usage, "--peers"},

@@ -74,4 +74,21 @@ func (s failStopStore) Timelines(prefix string, after tidemark.TimelineID, limit
 	return page, s.check(err)
 }
 
+func (s failStopStore) Conversations(reader tidemark.ReaderID, after *tidemark.Activity, limit int) (tidemark.CursorPage, error) {
+	page, err := s.store.Conversations(reader, after, limit)
+	return page, s.check(err)
+}
+
+func (s failStopStore) Recipients(timeline, after tidemark.TimelineID, limit int) (tidemark.RecipientPage, error) {
+	page, err := s.store.Recipients(timeline, after, limit)
+	return page, s.check(err)
+}
+
+func (s failStopStore) CountRecipients(timeline tidemark.TimelineID) (uint64, error) {
+	count, err := s.store.CountRecipients(timeline)
+	return count, s.check(err)
+}
+
+func (s failStopStore) Level() uint32 { return s.store.Level() }
+
 func (s failStopStore) Applied() tidemark.Applied { return s.store.Applied() }

@@ -87,6 +87,10 @@ func (s *server) nodeConfig(f *floors) raftnode.Config {
 	cfg.Machine = f.machine
 	cfg.EncodeEntry = fsm.EncodeEntry
 	cfg.Noop = fsm.Noop{}.Encode()
+	cfg.Levels = raftnode.Levels{
+		Supported: fsm.Level, InForce: f.machine.Level,
+		Raise: func(level uint32) []byte { return fsm.RaiseLevel{Level: level}.Encode() },
+	}
 	cfg.Clock = s.clock
 	cfg.Logger = s.base.With("floor", "raftnode")
 	cfg.Fatal = s.fatal

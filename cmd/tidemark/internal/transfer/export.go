@@ -93,5 +93,5 @@ func Words(m *client.Message) (*tidemark.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: serverTime, Digest: m.Digest}, nil
+	return &tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: serverTime, Digest: m.Digest, Source: m.Source}, nil
 }

@@ -1,0 +1,136 @@
+package pebblestore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+
+	"tidemark"
+	"tidemark/internal/planted"
+)
+
+// The index of senders has an entry for each message with a sender: under the
+// timeline's number, the sender's user and the SeqID, how many messages that user has
+// sent in the timeline so far, with this one. So the messages of a user in any range are
+// counted by two look-ups: the ordinals are consecutive, and their difference stays
+// right when messages before the range are gone.
+
+// appendSenderPrefix is what the entries of one user in one timeline start with. The
+// length comes first, as in appendReaderPrefix.
+func appendSenderPrefix(b []byte, number uint64, user string) []byte {
+	return append(append(appendNumberPrefix(b, tableSender, number), byte(len(user))), user...)
+}
+
+func appendSenderKey(b []byte, number uint64, user string, seq tidemark.SeqID) []byte {
+	return binary.BigEndian.AppendUint64(appendSenderPrefix(b, number, user), uint64(seq))
+}
+
+func splitSenderKey(key []byte) (number uint64, user string, seq tidemark.SeqID, ok bool) {
+	number, rest, ok := splitNumber(key)
+	if !ok || len(rest) < 1 || len(rest) != 1+int(rest[0])+8 {
+		return 0, "", 0, false
+	}
+	at := 1 + int(rest[0])
+	return number, string(rest[1:at]), tidemark.SeqID(binary.BigEndian.Uint64(rest[at:])), true
+}
+
+// decodeOrdinal decodes the value of an entry.
+func decodeOrdinal(key, value []byte) (uint64, error) {
+	d := decoder{rest: value}
+	ordinal := d.uvarint()
+	if err := d.finish(key); err != nil {
+		return 0, err
+	}
+	if ordinal == 0 {
+		return 0, damaged(key, "ordinal is 0")
+	}
+	return ordinal, nil
+}
+
+// countSent gives a message its entry.
+func (b *Batch) countSent(number uint64, user string, seq tidemark.SeqID) {
+	at := placeKey{number, user}
+	before, known := b.sent[at]
+	if !known {
+		before, known = b.store.sent.get(at)
+	}
+	if !known {
+		if before, b.err = b.view.lastSent(number, user); b.err != nil {
+			return
+		}
+	}
+	ordinal := before + 1
+	op := b.out.SetDeferred(numberPrefixBytes+1+len(user)+8, uvarintSize(ordinal))
+	appendSenderKey(op.Key[:0], number, user, seq)
+	binary.PutUvarint(op.Value, ordinal)
+	b.finish(op)
+	b.sent[at] = ordinal
+}
+
+// rememberSent keeps the ordinals of the batch for the next one.
+func (b *Batch) rememberSent() {
+	for at, ordinal := range b.sent {
+		b.store.sent.put(placeKey{at.number, strings.Clone(at.name)}, ordinal)
+	}
+}
+
+// lastSent is the ordinal of the user's last message in the timeline, or 0.
+func (v *view) lastSent(number uint64, user string) (uint64, error) {
+	v.key = appendSenderKey(v.key[:0], number, user, ^tidemark.SeqID(0))
+	return v.ordinalHere(v.iter.SeekLT(v.key), number, user)
+}
+
+// ordinalHere is the ordinal at the iterator's position, or 0 if another user's, or no
+// entry is there.
+func (v *view) ordinalHere(positioned bool, number uint64, user string) (uint64, error) {
+	if !positioned {
+		return 0, v.err(v.key)
+	}
+	v.key = appendSenderPrefix(v.key[:0], number, user)
+	if !bytes.HasPrefix(v.iter.Key(), v.key) {
+		return 0, nil
+	}
+	value, err := v.value()
+	if err != nil {
+		return 0, err
+	}
+	return decodeOrdinal(v.iter.Key(), value)
+}
+
+// sentFrom counts the messages of a user from a SeqID on.
+func (v *view) sentFrom(number uint64, user string, seq tidemark.SeqID) (uint64, error) {
+	v.key = appendSenderKey(v.key[:0], number, user, seq)
+	first, err := v.ordinalHere(v.iter.SeekGE(v.key), number, user)
+	if err != nil || first == 0 {
+		return 0, err
+	}
+	last, err := v.lastSent(number, user)
+	if err != nil {
+		return 0, err
+	}
+	if last < first {
+		return 0, damaged(appendSenderPrefix(nil, number, user), "ordinals go from %d to %d", first, last)
+	}
+	return last - first + 1, nil
+}
+
+// unread counts what the reader of the cursor has not read; see tidemark.CursorPage.
+func (v *view) unread(h *tidemark.Head, c *tidemark.Cursor) (uint64, error) {
+	from := max(c.Read+1, c.Floor, h.First)
+	if from > h.Last {
+		return 0, nil
+	}
+	user := c.Reader.User()
+	if planted.Is(planted.UnreadByDevice) {
+		user = string(c.Reader)
+	}
+	own, err := v.sentFrom(h.Number, user, from)
+	if err != nil {
+		return 0, err
+	}
+	all := uint64(h.Last-from) + 1
+	if own > all {
+		return 0, damaged(appendSenderPrefix(nil, h.Number, c.Reader.User()), "%d entries for %d messages", own, all)
+	}
+	return all - own, nil
+}
