@@ -16,7 +16,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 .DEFAULT_GOAL := help
 .PHONY: help build demo run test coverage bench check verify-format verify-vet verify-staticcheck \
 	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz sim sim-bugs jepsen-smoke jepsen jepsen-scripts \
-	jepsen-failover jepsen-bugs bench-tail clean
+	jepsen-failover jepsen-bugs bench-tail bench-fanout clean
 
 help: ## print the targets
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -108,6 +108,9 @@ jepsen-bugs: ## servers with a bug on purpose: each is found by the checker that
 
 bench-tail: build ## tails of three nodes: memory of a subscription, latency of delivery, speed of catching up
 	$(BIN) bench tail --local 3 --subscriptions $(SUBSCRIPTIONS) --duration 30s --backlog 1000000
+
+bench-fanout: build ## fan-outs of three nodes to sets of 10 to 5,000 inboxes: entries a second, bytes of the Raft log
+	$(BIN) bench fanout --local 3 --sets 10,100,500,5000
 
 jepsen-%: ## one nemesis or mix: make jepsen-power DURATION=2m
 	go run ./jepsen/cmd/jepsen run --mix $* --duration $(DURATION) --out build/jepsen/$*

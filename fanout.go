@@ -96,6 +96,8 @@ type Source struct {
 	SeqID    SeqID
 	// Digest is that of the message, which its content cannot be changed under.
 	Digest Digest
+	// Gone says that the message was trimmed or deleted, so that its content is not there.
+	Gone bool
 }
 
 // NextReferenceDigest is NextDigest for an entry that refers to a source: the first 16

@@ -15,6 +15,19 @@ type Head struct {
 	CreatedTime, LastTime Time
 	// Digest is that of the message Last.
 	Digest Digest
+	// TrimmedDigest is that of the message before First, if First is above 1.
+	TrimmedDigest Digest
+	// Deleted says that the timeline is there for its SeqIDs only: whoever creates it again
+	// goes on behind Last, so that no SeqID ever stands for two messages.
+	Deleted bool
+}
+
+// FirstDigest is the digest that the chain of the retained messages starts from.
+func (h *Head) FirstDigest() Digest {
+	if h.First > 1 {
+		return h.TrimmedDigest
+	}
+	return InitialDigest(h.Timeline)
 }
 
 // Count is the number of retained messages.

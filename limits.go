@@ -57,6 +57,8 @@ const (
 	// entry, and MaxRecipientChanges what one call adds to and removes from a set.
 	MaxListedInboxes    = 1000
 	MaxRecipientChanges = 1000
+	// MaxTrimMessages bounds what one command trims, so that it holds up no appends.
+	MaxTrimMessages = 1000
 	// MaxClockSkew is how far a timeline's server time may run ahead of a new
 	// leader's clock before the leader says so in its log.
 	MaxClockSkew = 500 * time.Millisecond

@@ -36,7 +36,8 @@ type Message struct {
 	// Digest closes the chain over all messages of the timeline up to this one.
 	Digest Digest
 	// Source is nil, or, for an entry of an inbox, the message that it refers to. All of
-	// Draft but the Timeline is the source's then.
+	// Draft but the Timeline is the source's then; all but the Timeline and the ID is empty
+	// if the source is gone.
 	Source *Source
 }
 

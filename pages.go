@@ -22,9 +22,15 @@ type Activity struct {
 	Number uint64
 }
 
+// Described is a timeline with what applications say about it.
+type Described struct {
+	Head       Head
+	Attributes Attributes
+}
+
 // TimelinePage is one page of timelines, in byte order of their ids.
 type TimelinePage struct {
-	Heads []Head
+	Timelines []Described
 	// More says that timelines follow the last one.
 	More bool
 	// Applied is an index that covers all that the page shows.

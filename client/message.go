@@ -42,7 +42,8 @@ type Message struct {
 	// Digest closes the chain over all messages of the timeline up to this one.
 	Digest tidemark.Digest
 	// Source is nil, or, for an entry of an inbox, the message that it refers to: ID, Sender,
-	// Type, Payload, Attributes and ClientTime are the source's then.
+	// Type, Payload, Attributes and ClientTime are the source's then, or empty but the ID if
+	// the source is gone.
 	Source *tidemark.Source
 }
 
@@ -74,8 +75,11 @@ type Timeline struct {
 	Count, Bytes uint64
 	// CreatedTime and LastTime are the server times of the first message ever and of the last one.
 	CreatedTime, LastTime time.Time
-	// Digest is that of the message Last.
-	Digest tidemark.Digest
+	// Digest is that of the message Last, and TrimmedDigest that of the one before First, if
+	// messages were trimmed.
+	Digest, TrimmedDigest tidemark.Digest
+	// Attributes are in what Timeline, Timelines and UpdateTimeline return.
+	Attributes map[string]string
 }
 
 // Cursor says how far a reader has come in a timeline. Its marks only grow, unless Rewind
@@ -160,7 +164,7 @@ func sourceOf(s *pb.Source) *tidemark.Source {
 	if s == nil {
 		return nil
 	}
-	return &tidemark.Source{Timeline: tidemark.TimelineID(s.GetTimeline()), SeqID: tidemark.SeqID(s.GetSeqId()), Digest: digestOf(s.GetDigest())}
+	return &tidemark.Source{Timeline: tidemark.TimelineID(s.GetTimeline()), SeqID: tidemark.SeqID(s.GetSeqId()), Digest: digestOf(s.GetDigest()), Gone: s.GetGone()}
 }
 
 func names(ids []tidemark.TimelineID) []string {
@@ -181,6 +185,9 @@ func timelineOf(t *pb.Timeline) Timeline {
 		CreatedTime: timeOf(t.GetCreatedAt()),
 		LastTime:    timeOf(t.GetLastServerTime()),
 		Digest:      digestOf(t.GetDigest()),
+
+		TrimmedDigest: digestOf(t.GetTrimmedDigest()),
+		Attributes:    t.GetAttributes(),
 	}
 }
 

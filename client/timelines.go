@@ -62,3 +62,58 @@ func (c *Client) listTimelines(ctx context.Context, request *pb.ListTimelinesReq
 		return reply, err
 	})
 }
+
+// CountTimelines counts what Timelines lists.
+func (c *Client) CountTimelines(ctx context.Context, prefix string, level ...Consistency) (uint64, error) {
+	request := &pb.ListTimelinesRequest{Prefix: prefix, CountOnly: true, Consistency: c.levelOf(level)}
+	reply, err := c.listTimelines(ctx, request)
+	return reply.GetCount(), err
+}
+
+// UpdateTimeline sets and removes attributes of a timeline, and creates it if it does not
+// exist. No key may be in both. It can be repeated at will.
+func (c *Client) UpdateTimeline(ctx context.Context, timeline tidemark.TimelineID, set map[string]string, remove ...string) (Timeline, error) {
+	request := &pb.UpdateTimelineRequest{Timeline: string(timeline), Set: set, Remove: remove}
+	return do(ctx, c, call{name: "UpdateTimeline", write: true, repeatable: true}, func(ctx context.Context, node *endpoint) (Timeline, error) {
+		reply, err := node.timelines.UpdateTimeline(ctx, request)
+		if err != nil {
+			return Timeline{}, err
+		}
+		_, err = c.observeToken(reply.GetPosition())
+		return timelineOf(reply.GetTimeline()), err
+	})
+}
+
+// Trim takes away the messages of a timeline before first, which is at most one more than
+// the last SeqID, in as many calls as it takes. It can be repeated at will.
+func (c *Client) Trim(ctx context.Context, timeline tidemark.TimelineID, first tidemark.SeqID) (Timeline, error) {
+	request := &pb.TrimRequest{Timeline: string(timeline), FirstSeqId: uint64(first)}
+	for {
+		trimmed, err := do(ctx, c, call{name: "Trim", write: true, repeatable: true}, func(ctx context.Context, node *endpoint) (Timeline, error) {
+			reply, err := node.timelines.Trim(ctx, request)
+			if err != nil {
+				return Timeline{}, err
+			}
+			_, err = c.observeToken(reply.GetPosition())
+			return timelineOf(reply.GetTimeline()), err
+		})
+		if err != nil || trimmed.First >= first {
+			return trimmed, err
+		}
+	}
+}
+
+// DeleteTimeline takes away all of a timeline, and returns what it was. Whoever appends to
+// it later makes it anew, and goes on behind its last SeqID. After an unknown outcome a
+// retry may find it gone: tidemark.ErrTimelineNotFound.
+func (c *Client) DeleteTimeline(ctx context.Context, timeline tidemark.TimelineID) (Timeline, error) {
+	request := &pb.DeleteTimelineRequest{Timeline: string(timeline)}
+	return do(ctx, c, call{name: "DeleteTimeline", write: true}, func(ctx context.Context, node *endpoint) (Timeline, error) {
+		reply, err := node.timelines.DeleteTimeline(ctx, request)
+		if err != nil {
+			return Timeline{}, err
+		}
+		_, err = c.observeToken(reply.GetPosition())
+		return timelineOf(reply.GetTimeline()), err
+	})
+}

@@ -170,6 +170,12 @@ func (t *transition) apply(c *command) (any, error) {
 		return boxed(t.raiseLevel(&c.raise))
 	case kindSetRecipients:
 		return boxed(t.setRecipients(&c.set))
+	case kindTrim:
+		return boxed(t.trim(&c.trim))
+	case kindDelete:
+		return boxed(t.deleteTimeline(&c.delete))
+	case kindUpdate:
+		return boxed(t.updateTimeline(&c.update))
 	default:
 		return nil, fmt.Errorf("%w: command has the unknown kind %d", tidemark.ErrNewerFormat, c.kind)
 	}

@@ -55,6 +55,8 @@ var (
 	someChange = SetRecipients{Timeline: "conv/7", Change: tidemark.RecipientChange{
 		Add: []tidemark.TimelineID{"inbox/c"}, Remove: []tidemark.TimelineID{"inbox/a", "inbox/d"}, ExpectedVersion: new(uint64),
 	}}
+	someTrim   = Trim{Timeline: "conv/7", First: 300}
+	someUpdate = UpdateTimeline{Timeline: "conv/7", Set: tidemark.Attributes{{Key: "topic", Value: "tides"}, {Key: "z", Value: ""}}, Remove: []string{"a", "b"}}
 	goldenTime = time.Unix(1_800_000_000, 5)
 )
 
@@ -77,6 +79,9 @@ var golden = []struct {
 	{"ack-rewind", someRewind.Encode(), command{kind: kindAck, ack: someRewind}},
 	{"raise-level", someLevel.Encode(), command{kind: kindRaiseLevel, raise: someLevel}},
 	{"set-recipients", someSet.Encode(), command{kind: kindSetRecipients, set: someSet}},
+	{"trim", someTrim.Encode(), command{kind: kindTrim, trim: someTrim}},
+	{"delete-timeline", DeleteTimeline{"conv/7"}.Encode(), command{kind: kindDelete, delete: DeleteTimeline{"conv/7"}}},
+	{"update-timeline", someUpdate.Encode(), command{kind: kindUpdate, update: someUpdate}},
 	{"set-recipients-change", someChange.Encode(), command{kind: kindSetRecipients, set: someChange}},
 }
 

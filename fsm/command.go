@@ -44,9 +44,9 @@ type AckItem struct {
 }
 
 // Level is the feature level that this version understands: 2 has floors and rewinds
-// of cursors, 3 recipients and fan-out. What a level adds may be proposed only when the
+// of cursors, 3 recipients and fan-out, 4 trims, deletions and attributes. What a level adds may be proposed only when the
 // store has it.
-const Level uint32 = 3
+const Level uint32 = 4
 
 // SetRecipients changes the recipient set of a timeline, which it creates if it does not
 // exist. It needs Level 3. Its result is a SetRecipientsResult.
@@ -75,6 +75,57 @@ type RaiseLevelResult struct{ Level uint32 }
 // Noop changes nothing but the applied index. A new leader proposes one, to know
 // that all entries of the terms before its own are applied. Its result is a NoopResult.
 type Noop struct{}
+
+// Trim takes away the messages of a timeline before First: at most
+// tidemark.MaxTrimMessages of them, the oldest. What is gone already is no error. It needs
+// Level 4. Its result is a TrimResult.
+type Trim struct {
+	Timeline tidemark.TimelineID
+	// First is at most the last SeqID + 1, which leaves nothing.
+	First tidemark.SeqID
+}
+
+// TrimResult is the outcome of a Trim.
+type TrimResult struct {
+	// Head is the timeline's after it. Its First is less than that of the command if more
+	// is to be trimmed than one command may.
+	Head tidemark.Head
+	// Trimmed counts the messages that this command took away.
+	Trimmed uint64
+	// Err is nil, or wraps tidemark.ErrInvalid or ErrTimelineNotFound.
+	Err error
+}
+
+// DeleteTimeline takes away everything of a timeline but its last SeqID. Who appends to it
+// later makes it anew, and goes on behind that. It needs Level 4. Its result is a
+// DeleteTimelineResult.
+type DeleteTimeline struct{ Timeline tidemark.TimelineID }
+
+// DeleteTimelineResult is the outcome of a DeleteTimeline.
+type DeleteTimelineResult struct {
+	// Head is the timeline's before it.
+	Head tidemark.Head
+	// Err is nil, or wraps tidemark.ErrInvalid or ErrTimelineNotFound.
+	Err error
+}
+
+// UpdateTimeline changes the attributes of a timeline, which it creates if it does not
+// exist. It needs Level 4. Its result is an UpdateTimelineResult.
+type UpdateTimeline struct {
+	Timeline tidemark.TimelineID
+	// Set are attributes with their new values, and Remove are keys; both in rising order,
+	// and no key in both.
+	Set    tidemark.Attributes
+	Remove []string
+}
+
+// UpdateTimelineResult is the outcome of an UpdateTimeline.
+type UpdateTimelineResult struct {
+	Head       tidemark.Head
+	Attributes tidemark.Attributes
+	// Err is nil, or wraps tidemark.ErrInvalid. Nothing was changed then.
+	Err error
+}
 
 // AppendResult is the outcome of one append.
 type AppendResult struct {

@@ -25,6 +25,9 @@ type command struct {
 	ack    Ack
 	raise  RaiseLevel
 	set    SetRecipients
+	trim   Trim
+	delete DeleteTimeline
+	update UpdateTimeline
 }
 
 // decodeEntry decodes the data of a log entry. The commands are appended to
@@ -89,6 +92,12 @@ func decodeCommand(data []byte, c *command) error {
 		err = decodeRaiseLevel(f.bytes, &c.raise)
 	case kindSetRecipients:
 		err = decodeSetRecipients(f.bytes, &c.set)
+	case kindTrim:
+		err = decodeTrim(f.bytes, &c.trim)
+	case kindDelete:
+		err = decodeDelete(f.bytes, &c.delete)
+	case kindUpdate:
+		err = decodeUpdate(f.bytes, &c.update)
 	default:
 		return fmt.Errorf("%w: command has the unknown kind %d", tidemark.ErrNewerFormat, f.number)
 	}
@@ -268,6 +277,67 @@ func decodeSetRecipients(data []byte, set *SetRecipients) error {
 			r.repeated()
 		case f.is(fieldSetRecipientsExpected, protowire.VarintType):
 			set.Change.ExpectedVersion = (*uint64)(f.seq())
+		default:
+			return r.unknown(f)
+		}
+	}
+	return nil
+}
+
+func decodeTrim(data []byte, trim *Trim) error {
+	r := reader{message: "trim", rest: data}
+	for r.more() {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case f.is(fieldTrimTimeline, protowire.BytesType):
+			trim.Timeline = tidemark.TimelineID(f.bytes)
+		case f.is(fieldTrimFirst, protowire.VarintType):
+			trim.First = tidemark.SeqID(f.value)
+		default:
+			return r.unknown(f)
+		}
+	}
+	return nil
+}
+
+func decodeDelete(data []byte, c *DeleteTimeline) error {
+	r := reader{message: "delete_timeline", rest: data}
+	for r.more() {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		if !f.is(fieldDeleteTimeline, protowire.BytesType) {
+			return r.unknown(f)
+		}
+		c.Timeline = tidemark.TimelineID(f.bytes)
+	}
+	return nil
+}
+
+func decodeUpdate(data []byte, c *UpdateTimeline) error {
+	r := reader{message: "update_timeline", rest: data}
+	for r.more() {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case f.is(fieldUpdateTimeline, protowire.BytesType):
+			c.Timeline = tidemark.TimelineID(f.bytes)
+		case f.is(fieldUpdateSet, protowire.BytesType):
+			attribute, err := decodeAttribute(f.bytes)
+			if err != nil {
+				return err
+			}
+			c.Set = append(c.Set, attribute)
+			r.repeated()
+		case f.is(fieldUpdateRemove, protowire.BytesType):
+			c.Remove = append(c.Remove, string(f.bytes))
+			r.repeated()
 		default:
 			return r.unknown(f)
 		}

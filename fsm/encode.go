@@ -25,6 +25,9 @@ const (
 	kindRaiseLevel  = 5
 
 	kindSetRecipients = 6
+	kindTrim          = 7
+	kindDelete        = 8
+	kindUpdate        = 9
 
 	fieldAppendTimeline   = 1
 	fieldAppendMessageID  = 2
@@ -59,6 +62,15 @@ const (
 	fieldSetRecipientsAdd      = 3
 	fieldSetRecipientsRemove   = 4
 	fieldSetRecipientsExpected = 5
+
+	fieldTrimTimeline = 1
+	fieldTrimFirst    = 2
+
+	fieldDeleteTimeline = 1
+
+	fieldUpdateTimeline = 1
+	fieldUpdateSet      = 2
+	fieldUpdateRemove   = 3
 )
 
 // EncodeEntry returns the data of a log entry that applies the encoded commands
@@ -144,6 +156,25 @@ func (c SetRecipients) Encode() []byte {
 	return wrap(kindSetRecipients, appendSeq(b, fieldSetRecipientsExpected, (*tidemark.SeqID)(c.Change.ExpectedVersion)))
 }
 
+// Encode returns the command for EncodeEntry.
+func (c Trim) Encode() []byte {
+	return wrap(kindTrim, appendSeq(appendText(nil, fieldTrimTimeline, string(c.Timeline)), fieldTrimFirst, &c.First))
+}
+
+// Encode returns the command for EncodeEntry.
+func (c DeleteTimeline) Encode() []byte {
+	return wrap(kindDelete, appendText(nil, fieldDeleteTimeline, string(c.Timeline)))
+}
+
+// Encode returns the command for EncodeEntry.
+func (c UpdateTimeline) Encode() []byte {
+	b := encodeAttributes(appendText(nil, fieldUpdateTimeline, string(c.Timeline)), fieldUpdateSet, c.Set)
+	for _, key := range c.Remove {
+		b = appendText(b, fieldUpdateRemove, key)
+	}
+	return wrap(kindUpdate, b)
+}
+
 // sizeHint is at least the size of the encoded body.
 func (a *Append) sizeHint() int {
 	size := a.Draft.Size() + len(a.Draft.Timeline) + 64 + 16*len(a.Draft.Attributes)
@@ -163,11 +194,7 @@ func appendAppend(b []byte, a *Append) []byte {
 	b = appendText(b, fieldAppendMessageID, string(d.ID))
 	b = appendText(b, fieldAppendSender, d.Sender)
 	b = appendText(b, fieldAppendType, d.Type)
-	for _, attribute := range d.Attributes {
-		body := appendText(nil, fieldAttributeKey, attribute.Key)
-		body = appendText(body, fieldAttributeValue, attribute.Value)
-		b = appendBytes(b, fieldAppendAttribute, body)
-	}
+	b = encodeAttributes(b, fieldAppendAttribute, d.Attributes)
 	if d.ClientTime != tidemark.NoTime {
 		b = protowire.AppendTag(b, fieldAppendClientTime, protowire.Fixed64Type)
 		b = protowire.AppendFixed64(b, uint64(d.ClientTime))
@@ -181,6 +208,15 @@ func appendAppend(b []byte, a *Append) []byte {
 		b = appendText(b, fieldAppendInbox, string(inbox))
 	}
 	return appendTrue(b, fieldAppendAdvance, a.AdvanceSender)
+}
+
+func encodeAttributes(b []byte, field protowire.Number, attributes tidemark.Attributes) []byte {
+	for _, attribute := range attributes {
+		body := appendText(nil, fieldAttributeKey, attribute.Key)
+		body = appendText(body, fieldAttributeValue, attribute.Value)
+		b = appendBytes(b, field, body)
+	}
+	return b
 }
 
 // appendTrue appends the field, or nothing if it is false.

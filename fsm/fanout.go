@@ -38,7 +38,7 @@ func (t *transition) deliverTo(targets []tidemark.TimelineID, message *tidemark.
 		head.Last++
 		head.LastTime = max(t.time, head.LastTime)
 		head.Digest = tidemark.NextReferenceDigest(head.Digest, head.Last, head.LastTime, message.ID, &from)
-		t.batch.PutReference(head.Number, head.Last, head.LastTime, head.Digest, source, message.SeqID, message.Sender)
+		t.batch.PutReference(&head, message, source)
 		t.batch.PutHead(head)
 	}
 	return nil

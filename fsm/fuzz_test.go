@@ -65,6 +65,12 @@ func reencode(c *command) []byte {
 		return c.raise.Encode()
 	case kindSetRecipients:
 		return c.set.Encode()
+	case kindTrim:
+		return c.trim.Encode()
+	case kindDelete:
+		return c.delete.Encode()
+	case kindUpdate:
+		return c.update.Encode()
 	default:
 		return Noop{}.Encode()
 	}

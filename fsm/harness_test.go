@@ -115,7 +115,11 @@ func (b *bench) heads() []tidemark.Head {
 	if page.More {
 		b.t.Fatal("too many timelines for one page")
 	}
-	return page.Heads
+	var heads []tidemark.Head
+	for _, described := range page.Timelines {
+		heads = append(heads, described.Head)
+	}
+	return heads
 }
 
 // dump renders every key and value of the store, which it closes and opens again.

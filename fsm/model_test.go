@@ -26,6 +26,10 @@ type modelTimeline struct {
 	recipients map[tidemark.TimelineID]bool
 	version    uint64
 	time       tidemark.Time
+	attributes map[string]string
+	// trimmed counts the messages, from the first one on, that are gone.
+	trimmed int
+	deleted bool
 }
 
 // modelMessage is one of the timeline itself, or one that refers to another.
@@ -43,6 +47,7 @@ func (m *model) clone() *model {
 	for id, line := range m.timelines {
 		copied := *line
 		copied.messages, copied.cursors, copied.recipients = slices.Clone(line.messages), maps.Clone(line.cursors), maps.Clone(line.recipients)
+		copied.attributes = maps.Clone(line.attributes)
 		c.timelines[id] = &copied
 	}
 	return c
@@ -51,10 +56,56 @@ func (m *model) clone() *model {
 func (m *model) timeline(id tidemark.TimelineID, now tidemark.Time) *modelTimeline {
 	line := m.timelines[id]
 	if line == nil {
-		line = &modelTimeline{cursors: map[tidemark.ReaderID]tidemark.Cursor{}, recipients: map[tidemark.TimelineID]bool{}, time: now}
+		line = &modelTimeline{cursors: map[tidemark.ReaderID]tidemark.Cursor{}, recipients: map[tidemark.TimelineID]bool{}, time: now, attributes: map[string]string{}}
 		m.timelines[id] = line
 	}
+	if line.deleted {
+		line.deleted, line.time = false, max(line.time, now)
+	}
 	return line
+}
+
+// there is a timeline that exists, or nil.
+func (m *model) there(id tidemark.TimelineID) *modelTimeline {
+	if line := m.timelines[id]; line != nil && !line.deleted {
+		return line
+	}
+	return nil
+}
+
+func (m *model) trim(c *Trim) (trimmed int, err error) {
+	line := m.there(c.Timeline)
+	if line == nil {
+		return 0, tidemark.ErrTimelineNotFound
+	}
+	if c.First == 0 || int(c.First) > len(line.messages)+1 {
+		return 0, tidemark.ErrInvalid
+	}
+	trimmed = max(int(c.First)-1-line.trimmed, 0)
+	line.trimmed += trimmed
+	return trimmed, nil
+}
+
+func (m *model) delete(id tidemark.TimelineID) error {
+	line := m.there(id)
+	if line == nil {
+		return tidemark.ErrTimelineNotFound
+	}
+	line.deleted, line.trimmed, line.version = true, len(line.messages), 0
+	clear(line.cursors)
+	clear(line.attributes)
+	line.recipients = map[tidemark.TimelineID]bool{}
+	return nil
+}
+
+func (m *model) update(c *UpdateTimeline, now tidemark.Time) {
+	line := m.timeline(c.Timeline, now)
+	for _, key := range c.Remove {
+		delete(line.attributes, key)
+	}
+	for _, attribute := range c.Set {
+		line.attributes[attribute.Key] = attribute.Value
+	}
 }
 
 func (l *modelTimeline) add(d tidemark.Draft, now tidemark.Time, source *tidemark.Source) tidemark.SeqID {
@@ -66,7 +117,7 @@ func (l *modelTimeline) add(d tidemark.Draft, now tidemark.Time, source *tidemar
 // find is the place of a message id among those that are no references.
 func (l *modelTimeline) find(id tidemark.MessageID) tidemark.SeqID {
 	for i, message := range l.messages {
-		if message.source == nil && message.draft.ID == id {
+		if i >= l.trimmed && message.source == nil && message.draft.ID == id {
 			return tidemark.SeqID(i + 1)
 		}
 	}
@@ -78,7 +129,7 @@ func (m *model) append(a *Append, now tidemark.Time) (tidemark.SeqID, error) {
 		return 0, tidemark.ErrInvalid
 	}
 	last := tidemark.SeqID(0)
-	if line := m.timelines[a.Draft.Timeline]; line != nil {
+	if line := m.there(a.Draft.Timeline); line != nil {
 		last = tidemark.SeqID(len(line.messages))
 		if at := line.find(a.Draft.ID); at > 0 {
 			if known := &line.messages[at-1].draft; known.Sender != a.Draft.Sender || string(known.Payload) != string(a.Draft.Payload) {
@@ -131,7 +182,7 @@ func (l *modelTimeline) move(id tidemark.TimelineID, reader tidemark.ReaderID, i
 
 func (m *model) ack(a *Ack) error {
 	for _, item := range a.Items {
-		line := m.timelines[item.Timeline]
+		line := m.there(item.Timeline)
 		if line == nil {
 			return tidemark.ErrTimelineNotFound
 		}
@@ -156,7 +207,7 @@ func (m *model) setRecipients(c *SetRecipients, now tidemark.Time) (version uint
 		return 0, tidemark.ErrInvalid
 	}
 	before := &modelTimeline{}
-	if line := m.timelines[c.Timeline]; line != nil {
+	if line := m.there(c.Timeline); line != nil {
 		before = line
 	}
 	if c.Change.ExpectedVersion != nil && *c.Change.ExpectedVersion != before.version {
@@ -230,7 +281,7 @@ func TestModel(t *testing.T) {
 func someCommands(t *testing.T, g generator, m *model, now tidemark.Time) (commands [][]byte, check func([]any)) {
 	var checks []func(any)
 	for range g.IntN(5) {
-		switch g.IntN(8) {
+		switch g.IntN(12) {
 		case 0:
 			c := RaiseLevel{Level: 1 + g.Uint32N(Level)}
 			m.level = max(m.level, c.Level)
@@ -260,6 +311,37 @@ func someCommands(t *testing.T, g generator, m *model, now tidemark.Time) (comma
 			checks = append(checks, func(result any) {
 				if got := result.(AckResult); !errors.Is(got.Err, err) {
 					t.Errorf("ack: %v, want %v", got.Err, err)
+				}
+			})
+		case 4:
+			c := Trim{Timeline: g.timeline(), First: tidemark.SeqID(g.Uint64N(20))}
+			trimmed, err := m.trim(&c)
+			commands = append(commands, c.Encode())
+			checks = append(checks, func(result any) {
+				if got := result.(TrimResult); int(got.Trimmed) != trimmed || !errors.Is(got.Err, err) {
+					t.Errorf("trim %+v: %+v, want %d, %v", c, got, trimmed, err)
+				}
+			})
+		case 5:
+			c := DeleteTimeline{g.timeline()}
+			if g.IntN(3) > 0 {
+				continue
+			}
+			err := m.delete(c.Timeline)
+			commands = append(commands, c.Encode())
+			checks = append(checks, func(result any) {
+				if got := result.(DeleteTimelineResult); !errors.Is(got.Err, err) {
+					t.Errorf("delete %s: %v, want %v", c.Timeline, got.Err, err)
+				}
+			})
+		case 6:
+			c := g.update()
+			m.update(&c, now)
+			want := maps.Clone(m.timelines[c.Timeline].attributes)
+			commands = append(commands, c.Encode())
+			checks = append(checks, func(result any) {
+				if got := result.(UpdateTimelineResult); got.Err != nil || !maps.Equal(got.Attributes.Map(), want) && len(want) > 0 {
+					t.Errorf("update %+v: %+v, want %v", c, got, want)
 				}
 			})
 		case 3:
@@ -304,24 +386,37 @@ func compare(t *testing.T, b *bench, m *model) {
 	if b.machine.Level() != m.level {
 		t.Fatalf("level is %d, want %d", b.machine.Level(), m.level)
 	}
-	if heads := b.heads(); len(heads) != len(m.timelines) {
-		t.Fatalf("there are %d timelines, want %d", len(heads), len(m.timelines))
-	}
+	there := 0
 	for id, line := range m.timelines {
-		page, err := b.store.Read(tidemark.Range{Timeline: id, Start: tidemark.StartSeq, Seq: 1, Limit: 10_000, MaxBytes: 1 << 30})
-		if err != nil || len(page.Messages) != len(line.messages) {
-			t.Fatalf("%s has %d messages, %v, want %d", id, len(page.Messages), err, len(line.messages))
+		if line.deleted {
+			if _, err := b.store.Head(id); !errors.Is(err, tidemark.ErrTimelineNotFound) {
+				t.Fatalf("%s was deleted, and its head is there: %v", id, err)
+			}
+			continue
 		}
-		digest := tidemark.InitialDigest(id)
+		there++
+		page, err := b.store.Read(tidemark.Range{Timeline: id, Start: tidemark.StartSeq, Seq: 1, Limit: 10_000, MaxBytes: 1 << 30})
+		if err != nil || len(page.Messages) != len(line.messages)-line.trimmed {
+			t.Fatalf("%s has %d messages, %v, want %d without the first %d", id, len(page.Messages), err, len(line.messages), line.trimmed)
+		}
+		digest := page.PreviousDigest
 		for i := range page.Messages {
-			got, want := &page.Messages[i], &line.messages[i]
+			got, want := &page.Messages[i], line.messages[i+line.trimmed]
+			if source := want.source; source != nil && int(source.SeqID) <= m.timelines[source.Timeline].trimmed {
+				if got.Source == nil || !got.Source.Gone || got.Sender != "" || got.Payload != nil {
+					t.Fatalf("%s %d refers to a message that is gone, and is %+v", id, got.SeqID, got)
+				}
+				want.draft = tidemark.Draft{ID: want.draft.ID}
+			} else if got.Source != nil && got.Source.Gone {
+				t.Fatalf("%s %d refers to %+v, which is not gone", id, got.SeqID, got.Source)
+			}
 			sameSource := got.Source == nil && want.source == nil ||
 				got.Source != nil && want.source != nil && got.Source.Timeline == want.source.Timeline && got.Source.SeqID == want.source.SeqID
 			if got.ID != want.draft.ID || got.Sender != want.draft.Sender || string(got.Payload) != string(want.draft.Payload) || got.ServerTime != want.time || !sameSource {
-				t.Fatalf("%s %d is %+v, want %+v", id, i+1, got, want)
+				t.Fatalf("%s %d is %+v, want %+v", id, got.SeqID, got, want)
 			}
 			if digest = got.ChainDigest(digest); digest != got.Digest {
-				t.Fatalf("%s %d has digest %v, and the chain makes %v", id, i+1, got.Digest, digest)
+				t.Fatalf("%s %d has digest %v, and the chain makes %v", id, got.SeqID, got.Digest, digest)
 			}
 		}
 		recipients, err := b.store.Recipients(id, "", 1000)
@@ -329,6 +424,9 @@ func compare(t *testing.T, b *bench, m *model) {
 			t.Fatalf("recipients of %s are %+v, %v, want version %d of %v", id, recipients, err, line.version, line.recipients)
 		}
 		compareCursors(t, b, id, line)
+	}
+	if heads := b.heads(); len(heads) != there {
+		t.Fatalf("there are %d timelines, want %d", len(heads), there)
 	}
 }
 
@@ -342,7 +440,7 @@ func compareCursors(t *testing.T, b *bench, id tidemark.TimelineID, line *modelT
 		unread := uint64(0)
 		for i, message := range line.messages {
 			seq := tidemark.SeqID(i + 1)
-			if seq > want.Read && seq >= want.Floor && tidemark.UserOf(message.draft.Sender) != reader.User() {
+			if i >= line.trimmed && seq > want.Read && seq >= want.Floor && tidemark.UserOf(message.draft.Sender) != reader.User() {
 				unread++
 			}
 		}
@@ -355,7 +453,7 @@ func compareCursors(t *testing.T, b *bench, id tidemark.TimelineID, line *modelT
 			t.Fatalf("conversations of %s are not by activity: %+v", reader, page.Heads)
 		}
 		from, err := b.store.Read(tidemark.Range{Timeline: id, Reader: reader, Start: tidemark.StartSeq, Seq: 1, Limit: 1, MaxBytes: 1 << 30})
-		first := max(want.Floor, 1)
+		first := max(want.Floor, tidemark.SeqID(line.trimmed+1))
 		if err != nil || len(from.Messages) > 0 && from.Messages[0].SeqID != first || len(from.Messages) == 0 && int(first) <= len(line.messages) {
 			t.Fatalf("%s sees %s from %+v on, %v; its floor is %d", reader, id, from.Messages, err, want.Floor)
 		}

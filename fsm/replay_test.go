@@ -43,13 +43,22 @@ func randomLog(random *rand.Rand, entries int) []tidemark.Entry {
 type generator struct{ *rand.Rand }
 
 func (g generator) command() []byte {
-	switch g.IntN(12) {
+	switch g.IntN(15) {
 	case 0:
 		return Noop{}.Encode()
 	case 10:
 		return RaiseLevel{Level: 1 + g.Uint32N(Level)}.Encode()
 	case 11:
 		return g.recipients().Encode()
+	case 12:
+		return Trim{Timeline: g.timeline(), First: tidemark.SeqID(g.Uint64N(20))}.Encode()
+	case 13:
+		if g.IntN(3) > 0 {
+			return Noop{}.Encode()
+		}
+		return DeleteTimeline{g.timeline()}.Encode()
+	case 14:
+		return g.update().Encode()
 	case 1, 2:
 		batch := AppendBatch{Items: make([]Append, g.IntN(5))}
 		for i := range batch.Items {
@@ -106,6 +115,19 @@ func (g generator) recipients() SetRecipients {
 	if g.IntN(5) == 0 {
 		version := g.Uint64N(4)
 		c.Change.ExpectedVersion = &version
+	}
+	return c
+}
+
+func (g generator) update() UpdateTimeline {
+	c := UpdateTimeline{Timeline: g.timeline()}
+	for _, key := range []string{"a", "b", "c"} {
+		switch g.IntN(4) {
+		case 0:
+			c.Set = append(c.Set, tidemark.Attribute{Key: key, Value: fmt.Sprint(g.IntN(3))})
+		case 1:
+			c.Remove = append(c.Remove, key)
+		}
 	}
 	return c
 }

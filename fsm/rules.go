@@ -28,6 +28,9 @@ const (
 	rule3Recipients       = 10_000
 	rule3ListedInboxes    = 1000
 	rule3RecipientChanges = 1000
+
+	// Of what came with feature level 4.
+	rule4TrimMessages = 1000
 )
 
 // What the door lets through, apply accepts. If one of these does not compile, a
@@ -43,6 +46,7 @@ const (
 	_ uint = rule3Recipients - tidemark.MaxRecipients
 	_ uint = rule3ListedInboxes - tidemark.MaxListedInboxes
 	_ uint = rule3RecipientChanges - tidemark.MaxRecipientChanges
+	_ uint = rule4TrimMessages - tidemark.MaxTrimMessages
 )
 
 // checkDraft reports the first broken rule. item is where the draft stands in its command.

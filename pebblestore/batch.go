@@ -30,17 +30,25 @@ type Batch struct {
 	headOrder  []*tidemark.Head // of heads, those to write, in the order of their first change
 	nextNumber uint64           // 0 until a timeline is created
 
-	// places are the dedupe entries of this batch and the records that they point to.
+	// places are the dedupe entries of this batch, those that it deletes without a SeqID,
+	// and the records that they point to.
 	places  map[placeKey]DedupeEntry
 	records map[recordKey][]byte
 
 	cursors     map[placeKey]*cursorChange
 	cursorOrder []placeKey
 
+	// cleared are the timelines that this batch deleted: of what it does not know of them
+	// itself, there is nothing.
+	cleared map[uint64]bool
+	// attributes are those that this batch sets.
+	attributes map[uint64]tidemark.Attributes
 	// recipients are the sets that were looked at, as this batch would leave them.
 	recipients map[uint64]*RecipientSet
 	// sent are the ordinals of the last messages of users; see senders.go.
 	sent map[placeKey]uint64
+	// sentAt are the messages that they are of, as far as they are of this batch.
+	sentAt map[placeKey]tidemark.SeqID
 
 	applied *tidemark.Applied
 	level   uint32 // 0 if it was not set
@@ -84,14 +92,26 @@ func (s *Store) NewBatch() *Batch {
 	b.places = make(map[placeKey]DedupeEntry)
 	b.records = make(map[recordKey][]byte)
 	b.cursors = make(map[placeKey]*cursorChange)
+	b.cleared = make(map[uint64]bool)
+	b.attributes = make(map[uint64]tidemark.Attributes)
 	b.recipients = make(map[uint64]*RecipientSet)
 	b.sent = make(map[placeKey]uint64)
+	b.sentAt = make(map[placeKey]tidemark.SeqID)
 	return b
 }
 
 // Head returns the head of a timeline as this batch would leave it, and false if
-// there is none.
+// there is none, or it was deleted.
 func (b *Batch) Head(id tidemark.TimelineID) (tidemark.Head, bool, error) {
+	h, found, err := b.anyHead(id)
+	if h.Deleted {
+		return tidemark.Head{}, false, err
+	}
+	return h, found, err
+}
+
+// anyHead is Head, and returns those of deleted timelines too.
+func (b *Batch) anyHead(id tidemark.TimelineID) (tidemark.Head, bool, error) {
 	if h, ok := b.heads[id]; ok {
 		return *h, true, nil
 	}
@@ -101,7 +121,7 @@ func (b *Batch) Head(id tidemark.TimelineID) (tidemark.Head, bool, error) {
 	if h, ok := b.store.heads.get(id); ok {
 		return h, true, nil
 	}
-	h, found, err := b.view.head(id)
+	h, found, err := b.view.anyHead(id)
 	if found {
 		b.store.heads.put(h.Timeline, h)
 	}
@@ -109,8 +129,14 @@ func (b *Batch) Head(id tidemark.TimelineID) (tidemark.Head, bool, error) {
 }
 
 // CreateTimeline gives the next number to a timeline that Head did not find, and
-// returns its head, which is empty: First is 1, Last 0, and Digest the initial one.
+// returns its head, which is empty: First is 1, Last 0, and Digest the initial one. One
+// that was deleted keeps its number, and goes on behind its last SeqID.
 func (b *Batch) CreateTimeline(id tidemark.TimelineID, now tidemark.Time) tidemark.Head {
+	if deleted, found, err := b.anyHead(id); err == nil && found {
+		deleted.Deleted, deleted.CreatedTime, deleted.LastTime = false, now, max(now, deleted.LastTime)
+		b.PutHead(deleted)
+		return deleted
+	}
 	if b.nextNumber == 0 && b.err == nil {
 		b.nextNumber, b.err = b.view.nextNumber()
 	}
@@ -152,8 +178,8 @@ func (b *Batch) Timelines() iter.Seq[tidemark.TimelineID] {
 
 // Lookup finds a message id in the timeline with the number.
 func (b *Batch) Lookup(number uint64, id tidemark.MessageID) (DedupeEntry, bool, error) {
-	if e, ok := b.places[placeKey{number, string(id)}]; ok {
-		return e, true, nil
+	if e, ok := b.places[placeKey{number, string(id)}]; ok || b.cleared[number] {
+		return e, e.SeqID > 0, nil
 	}
 	if b.err != nil {
 		return DedupeEntry{}, false, b.err
@@ -213,6 +239,9 @@ func (b *Batch) Cursor(number uint64, reader tidemark.ReaderID) (tidemark.Cursor
 	if change, ok := b.cursors[placeKey{number, string(reader)}]; ok {
 		return change.cursor, true, nil
 	}
+	if b.cleared[number] {
+		return tidemark.Cursor{}, false, nil
+	}
 	if b.err != nil {
 		return tidemark.Cursor{}, false, b.err
 	}
@@ -229,8 +258,10 @@ func (b *Batch) PutCursor(number uint64, c tidemark.Cursor) {
 	change, ok := b.cursors[key]
 	if !ok {
 		change = &cursorChange{}
-		if _, change.indexed, b.err = b.view.cursor(number, c.Reader); b.err != nil {
-			return
+		if !b.cleared[number] {
+			if _, change.indexed, b.err = b.view.cursor(number, c.Reader); b.err != nil {
+				return
+			}
 		}
 		b.cursors[key] = change
 		b.cursorOrder = append(b.cursorOrder, key)

@@ -194,7 +194,7 @@ func (c *checker) checkTimelines() error {
 }
 
 func (c *checker) checkTimeline(number uint64, id tidemark.TimelineID) error {
-	h, found, err := c.look.head(id)
+	h, found, err := c.look.anyHead(id)
 	if err != nil {
 		return err
 	}

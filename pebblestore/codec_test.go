@@ -164,7 +164,7 @@ func TestNewerRecords(t *testing.T) {
 	message, head := appendMessage(nil, &m), appendHead(nil, &tidemark.Head{Number: 1, First: 1})
 	flagged := bytes.Clone(message)
 	flagged[1] |= 1 << 7
-	message[0], head[0] = 2, 2
+	message[0], head[0] = 2, 3
 	key := appendMessageKey(nil, 1, 1)
 	for name, err := range map[string]error{
 		"message": second(decodeMessage("a", key, message)),

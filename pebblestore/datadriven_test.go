@@ -346,8 +346,8 @@ func showHead(h *tidemark.Head) string {
 
 func showHeads(page *tidemark.TimelinePage) string {
 	var out strings.Builder
-	for i := range page.Heads {
-		fmt.Fprintln(&out, showHead(&page.Heads[i]))
+	for i := range page.Timelines {
+		fmt.Fprintln(&out, showHead(&page.Timelines[i].Head))
 	}
 	return out.String() + fmt.Sprintf("more=%t applied=%d\n", page.More, page.Applied)
 }

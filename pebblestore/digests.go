@@ -8,7 +8,7 @@ import (
 
 // Digests returns the digests of the messages with the SeqIDs, which must be in rising
 // order, with the head of the timeline in the same view and an applied index that
-// covers it. It stops before the first SeqID that the timeline has not reached, so there
+// covers it. That of the last message that is gone is still known. It stops before the first SeqID that the timeline has not reached, so there
 // may be fewer digests than SeqIDs. One that is gone is ErrMessageNotFound.
 func (s *Store) Digests(id tidemark.TimelineID, seqs []tidemark.SeqID) (digests []tidemark.Digest, h tidemark.Head, applied uint64, err error) {
 	v, err := s.view()
@@ -22,6 +22,10 @@ func (s *Store) Digests(id tidemark.TimelineID, seqs []tidemark.SeqID) (digests 
 	for _, seq := range seqs {
 		if seq > h.Last {
 			break
+		}
+		if seq == h.First-1 && seq > 0 {
+			digests = append(digests, h.TrimmedDigest)
+			continue
 		}
 		if seq < h.First {
 			return nil, h, 0, fmt.Errorf("%w: %q holds %d to %d, not %d", tidemark.ErrMessageNotFound, id, h.First, h.Last, seq)

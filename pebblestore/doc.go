@@ -25,7 +25,8 @@
 //	                                      ordinal uvarint: the index of senders, see senders.go
 //	0x0a  number u64  timeline id         nothing: an inbox of the recipient set
 //	0x0b  number u64                      recipient set
-//	0x0c                                  feature level u32, if it is above 1
+//	0x0c  number u64                      attributes of a timeline, if it has any
+//	0x0d                                  feature level u32, if it is above 1
 //
 // Server times never run backwards within a timeline, so a time is found by
 // binary search over its messages, without keys of its own.
@@ -53,6 +54,8 @@
 //
 //	version u8  number uvarint  first uvarint  last uvarint  bytes uvarint
 //	created time i64  last time i64  digest 16 bytes
+//	flags u8  trimmed digest 16 bytes      only in version 2, of a timeline that was trimmed
+//	                                       or deleted; bit 0 of the flags: it is deleted
 //
 // Message record; the timeline id and the SeqID are known from the key:
 //
@@ -72,7 +75,10 @@
 // A reference, which is an entry of an inbox, has the first four fields, and then the
 // message that it refers to:
 //
-//	timeline number uvarint  seq uvarint
+//	timeline number uvarint  seq uvarint  digest 16 bytes  message id text  user text
+//
+// The last three are the source's, and are kept because the source may be trimmed; user is
+// that of the sender.
 //
 // The content hash is not in the record: it follows from the fields, so it can be
 // recomputed as long as the payload, or once it is redacted the payload's hash, is there.
@@ -89,6 +95,10 @@
 // Recipient set, of a timeline that has or had one:
 //
 //	version u8  version of the set uvarint  count uvarint
+//
+// Attributes of a timeline:
+//
+//	version u8  count uvarint, then for each: key text, value text
 //
 // Each batch also carries, in Pebble's log only, the applied index before it (u64).
 //

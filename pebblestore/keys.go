@@ -21,6 +21,7 @@ const (
 	tableSender
 	tableRecipient
 	tableRecipientSet
+	tableAttributes
 	tableLevel
 	tableEnd // not a table: the first byte that no key has
 )
@@ -142,6 +143,10 @@ func describeKey(key []byte) string {
 	case tableRecipientSet:
 		if number, rest, ok := splitNumber(key); ok && len(rest) == 0 {
 			return fmt.Sprintf("recipient set of timeline number %d", number)
+		}
+	case tableAttributes:
+		if number, rest, ok := splitNumber(key); ok && len(rest) == 0 {
+			return fmt.Sprintf("attributes of timeline number %d", number)
 		}
 	case tableLevel:
 		return "feature level"

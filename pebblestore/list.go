@@ -247,15 +247,61 @@ func (s *Store) Timelines(prefix string, after tidemark.TimelineID, limit int) (
 		from = string(after) + "\x00"
 	}
 	err = v.scan(appendHeadKey(nil, tidemark.TimelineID(prefix)), appendHeadKey(nil, tidemark.TimelineID(from)), func(key, record []byte) (bool, error) {
-		if len(page.Heads) == limit {
+		h, err := decodeHead(key, record)
+		if err != nil || h.Deleted {
+			return true, err
+		}
+		if len(page.Timelines) == limit {
 			page.More = true
 			return false, nil
 		}
+		page.Timelines = append(page.Timelines, tidemark.Described{Head: h})
+		return true, nil
+	})
+	for i := 0; i < len(page.Timelines) && err == nil; i++ {
+		described := &page.Timelines[i]
+		described.Attributes, err = v.attributes(described.Head.Number)
+	}
+	return page, err
+}
+
+// CountTimelines counts what Timelines lists. It costs a step for each.
+func (s *Store) CountTimelines(prefix string) (count, applied uint64, err error) {
+	v, err := s.view()
+	if err != nil {
+		return 0, 0, err
+	}
+	defer v.close()
+	if applied, err = v.appliedIndex(); err != nil {
+		return 0, 0, err
+	}
+	key := appendHeadKey(nil, tidemark.TimelineID(prefix))
+	err = v.scan(key, key, func(key, record []byte) (bool, error) {
 		h, err := decodeHead(key, record)
-		page.Heads = append(page.Heads, h)
+		if !h.Deleted {
+			count++
+		}
 		return true, err
 	})
-	return page, err
+	return count, applied, err
+}
+
+// Describe returns a timeline with its attributes, and an applied index that covers it, or
+// ErrTimelineNotFound.
+func (s *Store) Describe(id tidemark.TimelineID) (d tidemark.Described, applied uint64, err error) {
+	v, err := s.view()
+	if err != nil {
+		return d, 0, err
+	}
+	defer v.close()
+	if d.Head, err = v.mustHead(id); err != nil {
+		return d, 0, err
+	}
+	if d.Attributes, err = v.attributes(d.Head.Number); err != nil {
+		return d, 0, err
+	}
+	applied, err = v.appliedIndex()
+	return d, applied, err
 }
 
 func validateLimit(limit int) error {

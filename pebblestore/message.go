@@ -69,20 +69,26 @@ func appendMessage(b []byte, m *tidemark.Message) []byte {
 type reference struct {
 	number uint64
 	seq    tidemark.SeqID
+	digest tidemark.Digest
+	id     tidemark.MessageID
+	user   string
 }
 
 // referenceRecordSize is the exact number of bytes that appendReference appends.
-func referenceRecordSize(r reference) int {
-	return messageFixed + uvarintSize(r.number) + uvarintSize(uint64(r.seq))
+func referenceRecordSize(r *reference) int {
+	return messageFixed + uvarintSize(r.number) + uvarintSize(uint64(r.seq)) + len(r.digest) + textSize(len(r.id)) + textSize(len(r.user))
 }
 
 // appendReference encodes an entry of an inbox.
-func appendReference(b []byte, serverTime tidemark.Time, digest tidemark.Digest, r reference) []byte {
+func appendReference(b []byte, serverTime tidemark.Time, digest tidemark.Digest, r *reference) []byte {
 	b = append(b, recordVersion, flagReference)
 	b = appendTime(b, serverTime)
 	b = append(b, digest[:]...)
 	b = binary.AppendUvarint(b, r.number)
-	return binary.AppendUvarint(b, uint64(r.seq))
+	b = binary.AppendUvarint(b, uint64(r.seq))
+	b = append(b, r.digest[:]...)
+	b = appendText(b, r.id)
+	return appendText(b, r.user)
 }
 
 // decodeMessage is decodeRecord where no reference can be.
@@ -112,7 +118,8 @@ func decodeRecord(timeline tidemark.TimelineID, key, record []byte) (m tidemark.
 	m = tidemark.Message{SeqID: seq, ServerTime: d.time(), Digest: d.digest()}
 	m.Timeline, m.ClientTime = timeline, tidemark.NoTime
 	if flags&flagReference != 0 {
-		r = reference{d.uvarint(), tidemark.SeqID(d.uvarint())}
+		r = reference{number: d.uvarint(), seq: tidemark.SeqID(d.uvarint()), digest: d.digest()}
+		r.id, r.user = tidemark.MessageID(d.text()), string(d.text())
 		d.bad = d.bad || flags != flagReference || r.number == 0 || r.seq == 0
 		return m, r, d.finish(key)
 	}

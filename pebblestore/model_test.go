@@ -141,12 +141,12 @@ func (m *model) same(t *testing.T, s *pebblestore.Store) {
 	ids := slices.Clone(m.created)
 	slices.Sort(ids)
 	page, err := s.Timelines("", "", len(ids)+1)
-	if err != nil || len(page.Heads) != len(ids) || page.More {
-		t.Fatalf("got %d timelines, more=%t, %v; want %d", len(page.Heads), page.More, err, len(ids))
+	if err != nil || len(page.Timelines) != len(ids) || page.More {
+		t.Fatalf("got %d timelines, more=%t, %v; want %d", len(page.Timelines), page.More, err, len(ids))
 	}
 	for i, id := range ids {
-		if page.Heads[i] != m.timelines[id].head {
-			t.Errorf("head: got %+v, want %+v", page.Heads[i], m.timelines[id].head)
+		if page.Timelines[i].Head != m.timelines[id].head {
+			t.Errorf("head: got %+v, want %+v", page.Timelines[i].Head, m.timelines[id].head)
 		}
 		m.sameRange(t, s, tidemark.Range{Timeline: id, Limit: 1 << 20, MaxBytes: 1 << 30})
 		m.sameCursors(t, s, id, 0, "", 1<<20)

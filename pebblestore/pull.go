@@ -203,10 +203,10 @@ func (p *pulling) extend(i, part int) error {
 	}
 	seq := next
 	if len(t.Messages) == 0 {
-		if next > 1 {
+		if next > h.First {
 			seq-- // is passed on the way, for its digest
 		} else {
-			t.PreviousDigest = tidemark.InitialDigest(h.Timeline)
+			t.PreviousDigest = h.FirstDigest()
 		}
 	}
 	v.key = appendMessageKey(v.key[:0], h.Number, seq)

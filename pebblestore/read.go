@@ -176,10 +176,10 @@ func (v *view) readForward(page *tidemark.Page, first tidemark.SeqID, r *tidemar
 	page.Messages = make([]tidemark.Message, 0, min(count, tidemark.MaxPageMessages))
 	// The message before the page is passed on the way, for its digest.
 	seq := first
-	if first > 1 {
+	if first > h.First {
 		seq--
 	} else {
-		page.PreviousDigest = tidemark.InitialDigest(h.Timeline)
+		page.PreviousDigest = h.FirstDigest()
 	}
 	size := 0
 	v.key = appendMessageKey(v.key[:0], h.Number, seq)
@@ -231,8 +231,8 @@ func (v *view) readBackward(page *tidemark.Page, last, lowest tidemark.SeqID, r 
 	// seq is the message before the page, where the iterator stands.
 	slices.Reverse(page.Messages)
 	page.More = seq >= lowest
-	if seq == 0 {
-		page.PreviousDigest = tidemark.InitialDigest(h.Timeline)
+	if seq < h.First {
+		page.PreviousDigest = h.FirstDigest()
 		return nil
 	}
 	record, err := v.recordHere(ok, h.Number, seq)
@@ -245,8 +245,8 @@ func (v *view) readBackward(page *tidemark.Page, last, lowest tidemark.SeqID, r 
 
 // digestBefore is the digest that the chain of the messages from seq on starts from.
 func (v *view) digestBefore(h *tidemark.Head, seq tidemark.SeqID) (tidemark.Digest, error) {
-	if seq <= 1 {
-		return tidemark.InitialDigest(h.Timeline), nil
+	if seq <= h.First {
+		return h.FirstDigest(), nil
 	}
 	record, err := v.record(h.Number, seq-1)
 	if err != nil {

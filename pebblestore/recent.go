@@ -41,3 +41,14 @@ func (c *recent[K, V]) clear() {
 	clear(c.young)
 	clear(c.old)
 }
+
+// drop forgets the keys for which which says so.
+func (c *recent[K, V]) drop(which func(K) bool) {
+	for _, m := range []map[K]V{c.young, c.old} {
+		for key := range m {
+			if which(key) {
+				delete(m, key)
+			}
+		}
+	}
+}

@@ -70,6 +70,9 @@ func (b *Batch) Recipients(number uint64) (*RecipientSet, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
+	if b.cleared[number] {
+		return &RecipientSet{}, nil
+	}
 	version, count, err := b.view.recipientSet(number)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,10 @@ const (
 	// cursorVersion is that of a cursor with a floor. One without has recordVersion, so
 	// that it can be read by those that know no floors.
 	cursorVersion = 2
+	// headVersion is that of a head of a timeline that was trimmed or deleted.
+	headVersion = 2
+
+	flagDeleted byte = 1 << 0
 
 	dedupeEntryBytes = 8 + 16
 )
@@ -137,19 +141,33 @@ func decodeApplied(record []byte) (tidemark.Applied, error) {
 }
 
 func appendHead(b []byte, h *tidemark.Head) []byte {
-	b = append(b, recordVersion)
+	trimmed := h.First > 1 || h.Deleted
+	version := byte(recordVersion)
+	if trimmed {
+		version = headVersion
+	}
+	b = append(b, version)
 	b = binary.AppendUvarint(b, h.Number)
 	b = binary.AppendUvarint(b, uint64(h.First))
 	b = binary.AppendUvarint(b, uint64(h.Last))
 	b = binary.AppendUvarint(b, h.Bytes)
 	b = appendTime(b, h.CreatedTime)
 	b = appendTime(b, h.LastTime)
-	return append(b, h.Digest[:]...)
+	b = append(b, h.Digest[:]...)
+	if !trimmed {
+		return b
+	}
+	var flags byte
+	if h.Deleted {
+		flags = flagDeleted
+	}
+	return append(append(b, flags), h.TrimmedDigest[:]...)
 }
 
 func decodeHead(key, record []byte) (tidemark.Head, error) {
 	d := decoder{rest: record}
-	if err := d.version(key); err != nil {
+	version, err := d.versionUpTo(headVersion, key)
+	if err != nil {
 		return tidemark.Head{}, err
 	}
 	h := tidemark.Head{
@@ -157,10 +175,15 @@ func decodeHead(key, record []byte) (tidemark.Head, error) {
 		Number:   d.uvarint(), First: tidemark.SeqID(d.uvarint()), Last: tidemark.SeqID(d.uvarint()), Bytes: d.uvarint(),
 		CreatedTime: d.time(), LastTime: d.time(), Digest: d.digest(),
 	}
+	if version == headVersion {
+		flags := d.u8()
+		h.Deleted, h.TrimmedDigest = flags == flagDeleted, d.digest()
+		d.bad = d.bad || flags&^flagDeleted != 0
+	}
 	if err := d.finish(key); err != nil {
 		return tidemark.Head{}, err
 	}
-	if h.Number == 0 || h.First == 0 || h.First-1 > h.Last {
+	if h.Number == 0 || h.First == 0 || h.First-1 > h.Last || version == recordVersion && h.First > 1 {
 		return tidemark.Head{}, damaged(key, "number %d, first %d and last %d cannot be", h.Number, h.First, h.Last)
 	}
 	return h, nil

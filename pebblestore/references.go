@@ -41,33 +41,52 @@ func (s *sources) resolve(m *tidemark.Message, r reference) error {
 		}
 		s.ids[r.number] = id
 	}
-	record, err := s.view.record(r.number, r.seq)
+	m.Source = &tidemark.Source{Timeline: id, SeqID: r.seq, Digest: r.digest}
+	m.ID = r.id
+	key := appendMessageKey(nil, r.number, r.seq)
+	record, found, err := s.view.find(key)
 	if err != nil {
 		return err
 	}
-	source, err := decodeMessage(id, s.view.key, record)
+	if !found {
+		return s.gone(m, key)
+	}
+	source, err := decodeMessage(id, key, record)
 	if err != nil {
 		return err
+	}
+	if source.Digest != r.digest || source.ID != r.id {
+		return damaged(key, "it is not the message that %q refers to", m.Timeline)
 	}
 	inbox := m.Timeline
 	m.Draft = source.Draft
 	m.Timeline = inbox
-	m.Source = &tidemark.Source{Timeline: id, SeqID: source.SeqID, Digest: source.Digest}
 	return nil
 }
 
-// PutReference writes an entry of an inbox, which refers to a message. The head is the
-// caller's to put. The sender is the source's.
-func (b *Batch) PutReference(number uint64, seq tidemark.SeqID, serverTime tidemark.Time, digest tidemark.Digest, sourceNumber uint64, source tidemark.SeqID, sender string) {
+// gone leaves an entry without the content of its source, if that was trimmed or deleted.
+func (s *sources) gone(m *tidemark.Message, key []byte) error {
+	h, found, err := s.view.anyHead(m.Source.Timeline)
+	if err == nil && (!found || m.Source.SeqID >= h.First) {
+		err = damaged(key, "record is missing")
+	}
+	m.Source.Gone = true
+	return err
+}
+
+// PutReference writes the last entry of an inbox, which refers to a message: the head is
+// that of the inbox with the entry, and is the caller's to put.
+func (b *Batch) PutReference(h *tidemark.Head, source *tidemark.Message, sourceNumber uint64) {
 	if b.err != nil {
 		return
 	}
-	r := reference{sourceNumber, source}
+	number, seq, user := h.Number, h.Last, tidemark.UserOf(source.Sender)
+	r := &reference{sourceNumber, source.SeqID, source.Digest, source.ID, user}
 	op := b.out.SetDeferred(messageKeyBytes, referenceRecordSize(r))
 	appendMessageKey(op.Key[:0], number, seq)
-	appendReference(op.Value[:0], serverTime, digest, r)
+	appendReference(op.Value[:0], h.LastTime, h.Digest, r)
 	b.finish(op)
-	if user := tidemark.UserOf(sender); user != "" && b.err == nil {
+	if user != "" && b.err == nil {
 		b.countSent(number, user, seq)
 	}
 }

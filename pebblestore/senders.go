@@ -13,7 +13,8 @@ import (
 // timeline's number, the sender's user and the SeqID, how many messages that user has
 // sent in the timeline so far, with this one. So the messages of a user in any range are
 // counted by two look-ups: the ordinals are consecutive, and their difference stays
-// right when messages before the range are gone.
+// right when messages before the range are gone. The last entry of a user stays also when
+// its message is gone, so that every replica goes on behind it.
 
 // appendSenderPrefix is what the entries of one user in one timeline start with. The
 // length comes first, as in appendReaderPrefix.
@@ -51,11 +52,11 @@ func decodeOrdinal(key, value []byte) (uint64, error) {
 func (b *Batch) countSent(number uint64, user string, seq tidemark.SeqID) {
 	at := placeKey{number, user}
 	before, known := b.sent[at]
-	if !known {
+	if !known && !b.cleared[number] {
 		before, known = b.store.sent.get(at)
 	}
 	if !known {
-		if before, b.err = b.view.lastSent(number, user); b.err != nil {
+		if before, b.err = b.lastSent(at); b.err != nil {
 			return
 		}
 	}
@@ -64,11 +65,22 @@ func (b *Batch) countSent(number uint64, user string, seq tidemark.SeqID) {
 	appendSenderKey(op.Key[:0], number, user, seq)
 	binary.PutUvarint(op.Value, ordinal)
 	b.finish(op)
-	b.sent[at] = ordinal
+	b.sent[at], b.sentAt[at] = ordinal, seq
+}
+
+// lastSent is the ordinal of the user's last message, as it stands in the store.
+func (b *Batch) lastSent(at placeKey) (uint64, error) {
+	if b.cleared[at.number] {
+		return 0, nil
+	}
+	return b.view.lastSent(at.number, at.name)
 }
 
 // rememberSent keeps the ordinals of the batch for the next one.
 func (b *Batch) rememberSent() {
+	for number := range b.cleared {
+		b.store.sent.drop(func(at placeKey) bool { return at.number == number })
+	}
 	for at, ordinal := range b.sent {
 		b.store.sent.put(placeKey{at.number, strings.Clone(at.name)}, ordinal)
 	}

@@ -85,8 +85,17 @@ func (v *view) value() ([]byte, error) {
 	return value, nil
 }
 
-// head returns found == false for a timeline that does not exist.
+// head returns found == false for a timeline that does not exist, or was deleted.
 func (v *view) head(id tidemark.TimelineID) (h tidemark.Head, found bool, err error) {
+	h, found, err = v.anyHead(id)
+	if h.Deleted {
+		return tidemark.Head{}, false, err
+	}
+	return h, found, err
+}
+
+// anyHead is head, and returns those of deleted timelines too.
+func (v *view) anyHead(id tidemark.TimelineID) (h tidemark.Head, found bool, err error) {
 	v.key = appendHeadKey(v.key[:0], id)
 	record, found, err := v.find(v.key)
 	if err != nil || !found {

@@ -79,12 +79,16 @@ func (w *walker) endOf(table byte) error {
 
 // checkMessages walks the messages of a timeline, and recomputes the chain.
 func (c *checker) checkMessages(h *tidemark.Head) error {
-	digest, last, size := tidemark.InitialDigest(h.Timeline), h.CreatedTime, uint64(0)
+	digest, last, size := h.FirstDigest(), h.CreatedTime, uint64(0)
 	seq := h.First
 	c.sent, c.own = 0, 0
 	for ; c.messages.at(tableMessage, h.Number); seq++ {
 		key := c.messages.iter.Key()
 		record, err := c.messages.value()
+		if err != nil {
+			return err
+		}
+		_, r, err := decodeRecord(h.Timeline, key, record)
 		if err != nil {
 			return err
 		}
@@ -101,7 +105,16 @@ func (c *checker) checkMessages(h *tidemark.Head) error {
 		case m.ServerTime < last:
 			return damaged(key, "its server time is before that of the message before")
 		}
-		if err := c.checkSender(h, &m); err != nil {
+		user := tidemark.UserOf(m.Sender)
+		if m.Source != nil {
+			if m.Source.Gone {
+				user = r.user
+			}
+			if user != r.user {
+				return damaged(key, "it says that %q has sent it; its source was sent by %q", r.user, user)
+			}
+		}
+		if err := c.checkSender(h, seq, user); err != nil {
 			return err
 		}
 		last = m.ServerTime
@@ -123,7 +136,7 @@ func (c *checker) checkMessages(h *tidemark.Head) error {
 		return damaged(key, "last is %d, and message %d is missing", h.Last, seq)
 	case digest != h.Digest:
 		return damaged(key, "its digest is %s; that of its last message is %s", h.Digest, digest)
-	case size != h.Bytes || last != h.LastTime:
+	case size != h.Bytes || h.Count() > 0 && last != h.LastTime:
 		return damaged(key, "it has %d bytes and last time %d; its messages have %d and %d", h.Bytes, h.LastTime, size, last)
 	}
 	c.report.Messages += h.Count()
@@ -142,13 +155,12 @@ func (c *checker) checkDedupe(h *tidemark.Head, m *tidemark.Message, content tid
 	return nil
 }
 
-func (c *checker) checkSender(h *tidemark.Head, m *tidemark.Message) error {
-	user := tidemark.UserOf(m.Sender)
+func (c *checker) checkSender(h *tidemark.Head, seq tidemark.SeqID, user string) error {
 	if user == "" {
 		return nil
 	}
 	c.sent++
-	key := appendSenderKey(nil, h.Number, user, m.SeqID)
+	key := appendSenderKey(nil, h.Number, user, seq)
 	_, found, err := c.look.find(key)
 	if err == nil && !found {
 		err = damaged(key, "entry is missing")
@@ -162,7 +174,7 @@ func (c *checker) countSenders(h *tidemark.Head) error {
 	count, before, user := uint64(0), uint64(0), ""
 	for ; c.senders.at(tableSender, h.Number); c.senders.next() {
 		key := c.senders.iter.Key()
-		_, name, _, ok := splitSenderKey(key)
+		_, name, seq, ok := splitSenderKey(key)
 		if !ok {
 			return damaged(key, "key is malformed")
 		}
@@ -177,8 +189,12 @@ func (c *checker) countSenders(h *tidemark.Head) error {
 		if name == user && ordinal != before+1 || name != user && h.First == 1 && ordinal != 1 {
 			return damaged(key, "ordinal is %d, after %d", ordinal, before)
 		}
+		if seq >= h.First {
+			count++
+		} else if name == user {
+			return damaged(key, "it is of a message that is gone, and not the first of its user")
+		}
 		user, before = name, ordinal
-		count++
 	}
 	if err := c.senders.err(keyNextNumber); !c.senders.ok && err != nil {
 		return err

@@ -38,7 +38,7 @@ func toSource(s *tidemark.Source) *tidemarkv1.Source {
 	if s == nil {
 		return nil
 	}
-	return &tidemarkv1.Source{Timeline: string(s.Timeline), SeqId: uint64(s.SeqID), Digest: s.Digest[:]}
+	return &tidemarkv1.Source{Timeline: string(s.Timeline), SeqId: uint64(s.SeqID), Digest: s.Digest[:], Gone: s.Gone}
 }
 
 func toMessages(messages []tidemark.Message) []*tidemarkv1.Message {
@@ -50,7 +50,7 @@ func toMessages(messages []tidemark.Message) []*tidemarkv1.Message {
 }
 
 func toTimeline(h *tidemark.Head) *tidemarkv1.Timeline {
-	return &tidemarkv1.Timeline{
+	timeline := &tidemarkv1.Timeline{
 		Timeline:       string(h.Timeline),
 		FirstSeqId:     uint64(h.First),
 		LastSeqId:      uint64(h.Last),
@@ -60,6 +60,10 @@ func toTimeline(h *tidemark.Head) *tidemarkv1.Timeline {
 		LastServerTime: toTimestamp(h.LastTime),
 		Digest:         h.Digest[:],
 	}
+	if h.First > 1 {
+		timeline.TrimmedDigest = h.TrimmedDigest[:]
+	}
+	return timeline
 }
 
 // toCursors takes heads, and unread unless it is nil, in parallel with cursors.

@@ -130,6 +130,12 @@ func succeed(n int, command *fsmpb.Command) (any, error) {
 			result.Results = append(result.Results, one)
 		}
 		return result, nil
+	case command.GetTrim() != nil:
+		return fsm.TrimResult{Head: fakeHead, Trimmed: 1}, nil
+	case command.GetDeleteTimeline() != nil:
+		return fsm.DeleteTimelineResult{Head: fakeHead}, nil
+	case command.GetUpdateTimeline() != nil:
+		return fsm.UpdateTimelineResult{Head: fakeHead}, nil
 	case command.GetSetRecipients() != nil:
 		return fsm.SetRecipientsResult{Version: uint64(n), Count: 1}, nil
 	case command.GetAck() != nil:
@@ -351,11 +357,16 @@ func (s *fakeStore) Recipients(id, after tidemark.TimelineID, limit int) (page t
 	return page, nil
 }
 func (s *fakeStore) CountRecipients(id tidemark.TimelineID) (uint64, error) { return s.recipients, nil }
-func (s *fakeStore) Level() uint32                                          { return fsm.Level - s.missingLevels }
+func (s *fakeStore) CountTimelines(string) (uint64, uint64, error)          { return 2, 20, nil }
+func (s *fakeStore) Describe(id tidemark.TimelineID) (tidemark.Described, uint64, error) {
+	h, applied, err := s.GetHead(id)
+	return tidemark.Described{Head: h, Attributes: tidemark.Attributes{{Key: "k", Value: "v"}}}, applied, err
+}
+func (s *fakeStore) Level() uint32 { return fsm.Level - s.missingLevels }
 func (s *fakeStore) Timelines(_ string, after tidemark.TimelineID, limit int) (page tidemark.TimelinePage, err error) {
 	for _, id := range []tidemark.TimelineID{"t", "u"} {
-		if id > after && len(page.Heads) < limit {
-			page.Heads = append(page.Heads, tidemark.Head{Timeline: id, First: 1})
+		if id > after && len(page.Timelines) < limit {
+			page.Timelines = append(page.Timelines, tidemark.Described{Head: tidemark.Head{Timeline: id, First: 1}})
 		}
 	}
 	page.More = after == "" && limit < 2

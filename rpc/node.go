@@ -84,6 +84,9 @@ type Store interface {
 	// Conversations pages by newest activity, behind a place of an earlier page (nil for the start).
 	Conversations(reader tidemark.ReaderID, after *tidemark.Activity, limit int) (tidemark.CursorPage, error)
 	Timelines(prefix string, after tidemark.TimelineID, limit int) (tidemark.TimelinePage, error)
+	CountTimelines(prefix string) (count, applied uint64, err error)
+	// Describe is GetHead with the attributes.
+	Describe(tidemark.TimelineID) (tidemark.Described, uint64, error)
 	// Recipients pages the recipient set of a timeline, after one of its inboxes ("" for the start).
 	Recipients(timeline, after tidemark.TimelineID, limit int) (tidemark.RecipientPage, error)
 	// CountRecipients is 0 for a timeline that does not exist.

@@ -23,11 +23,11 @@ func (s *Server) GetTimeline(ctx context.Context, req *tidemarkv1.GetTimelineReq
 	if _, err := s.await(ctx, level); err != nil {
 		return nil, err
 	}
-	head, applied, err := s.Store.GetHead(timeline)
+	described, applied, err := s.Store.Describe(timeline)
 	if err != nil {
 		return nil, err
 	}
-	return &tidemarkv1.GetTimelineResponse{Timeline: toTimeline(&head), Position: level.seen(applied), AppliedIndex: applied}, nil
+	return &tidemarkv1.GetTimelineResponse{Timeline: toDescribed(&described), Position: level.seen(applied), AppliedIndex: applied}, nil
 }
 
 // ListTimelines implements tidemarkv1.TimelineServiceServer.
@@ -39,26 +39,37 @@ func (s *Server) ListTimelines(ctx context.Context, req *tidemarkv1.ListTimeline
 	if _, err := s.await(ctx, query.level); err != nil {
 		return nil, err
 	}
+	if query.countOnly {
+		count, applied, err := s.Store.CountTimelines(string(query.prefix))
+		return &tidemarkv1.ListTimelinesResponse{Count: count, Position: query.level.seen(applied), AppliedIndex: applied}, err
+	}
 	page, err := s.Store.Timelines(string(query.prefix), query.after, query.limit)
 	if err != nil {
 		return nil, err
 	}
 	reply := &tidemarkv1.ListTimelinesResponse{
-		Timelines: make([]*tidemarkv1.Timeline, len(page.Heads)), Position: query.level.seen(page.Applied), AppliedIndex: page.Applied,
+		Timelines: make([]*tidemarkv1.Timeline, len(page.Timelines)), Position: query.level.seen(page.Applied), AppliedIndex: page.Applied,
 	}
-	for i := range page.Heads {
-		reply.Timelines[i] = toTimeline(&page.Heads[i])
+	for i := range page.Timelines {
+		reply.Timelines[i] = toDescribed(&page.Timelines[i])
 	}
-	if n := len(page.Heads); page.More && n > 0 {
-		reply.NextPageToken = pageToken(query.name(), []byte(page.Heads[n-1].Timeline))
+	if n := len(page.Timelines); page.More && n > 0 {
+		reply.NextPageToken = pageToken(query.name(), []byte(page.Timelines[n-1].Head.Timeline))
 	}
 	return reply, nil
+}
+
+func toDescribed(d *tidemark.Described) *tidemarkv1.Timeline {
+	timeline := toTimeline(&d.Head)
+	timeline.Attributes = d.Attributes.Map()
+	return timeline
 }
 
 // timelineQuery is a validated ListTimelines.
 type timelineQuery struct {
 	prefix, after tidemark.TimelineID
 	limit         int
+	countOnly     bool
 	level         level
 }
 
@@ -74,6 +85,9 @@ func parseListTimelines(req *tidemarkv1.ListTimelinesRequest) (q timelineQuery, 
 		if err := q.prefix.Validate("prefix"); err != nil {
 			return q, err
 		}
+	}
+	if q.countOnly = req.GetCountOnly(); q.countOnly && req.GetPageToken() != "" {
+		return q, tidemark.Invalid("page_token", "must be empty with count_only, which has one page")
 	}
 	if q.limit, err = parseLimit("page_size", req.GetPageSize(), tidemark.DefaultListItems, tidemark.MaxListItems, "timelines"); err != nil {
 		return q, err

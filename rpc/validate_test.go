@@ -43,6 +43,12 @@ func call(ctx context.Context, d *door, request proto.Message) (err error) {
 		_, err = d.timelines.ListCursors(ctx, req)
 	case *pb.SetRecipientsRequest:
 		_, err = d.timelines.SetRecipients(ctx, req)
+	case *pb.UpdateTimelineRequest:
+		_, err = d.timelines.UpdateTimeline(ctx, req)
+	case *pb.TrimRequest:
+		_, err = d.timelines.Trim(ctx, req)
+	case *pb.DeleteTimelineRequest:
+		_, err = d.timelines.DeleteTimeline(ctx, req)
 	case *pb.ListRecipientsRequest:
 		_, err = d.timelines.ListRecipients(ctx, req)
 	case *pb.GetTimelineRequest:
@@ -277,6 +283,21 @@ var refusals = []struct {
 	{"list recipients", &pb.ListRecipientsRequest{Timeline: "t", PageSize: 1000}, "", ""},
 	{"list recipients page 1001", &pb.ListRecipientsRequest{Timeline: "t", PageSize: 1001}, "page_size", "at most 1000"},
 	{"list recipients no timeline", &pb.ListRecipientsRequest{}, "timeline", "empty"},
+
+	{"update", &pb.UpdateTimelineRequest{Timeline: "t", Set: map[string]string{"k": text(4095)}, Remove: []string{"l"}}, "", ""},
+	{"update 4 KiB + 1", &pb.UpdateTimelineRequest{Timeline: "t", Set: map[string]string{"k": text(4096)}}, "set", "limit is 4096 bytes"},
+	{"update empty key", &pb.UpdateTimelineRequest{Timeline: "t", Set: map[string]string{"": "v"}}, "set", "empty key"},
+	{"update remove empty", &pb.UpdateTimelineRequest{Timeline: "t", Remove: []string{""}}, "remove", "empty key"},
+	{"update remove twice", &pb.UpdateTimelineRequest{Timeline: "t", Remove: []string{"a", "a"}}, "remove", "twice"},
+	{"update in both", &pb.UpdateTimelineRequest{Timeline: "t", Set: map[string]string{"a": ""}, Remove: []string{"a"}}, "remove", "in set too"},
+	{"update no timeline", &pb.UpdateTimelineRequest{}, "timeline", "empty"},
+	{"trim", &pb.TrimRequest{Timeline: "t", FirstSeqId: 1}, "", ""},
+	{"trim 0", &pb.TrimRequest{Timeline: "t"}, "first_seq_id", "at least 1"},
+	{"trim no timeline", &pb.TrimRequest{FirstSeqId: 1}, "timeline", "empty"},
+	{"delete", &pb.DeleteTimelineRequest{Timeline: "t"}, "", ""},
+	{"delete no timeline", &pb.DeleteTimelineRequest{}, "timeline", "empty"},
+	{"count timelines", &pb.ListTimelinesRequest{Prefix: "t", CountOnly: true}, "", ""},
+	{"count timelines page", &pb.ListTimelinesRequest{CountOnly: true, PageToken: "x"}, "page_token", "count_only"},
 
 	{"head", &pb.GetTimelineRequest{Timeline: "t"}, "", ""},
 	{"head no timeline", &pb.GetTimelineRequest{}, "timeline", "empty"},

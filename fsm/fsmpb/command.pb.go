@@ -110,6 +110,9 @@ type Command struct {
 	//	*Command_Noop
 	//	*Command_RaiseLevel
 	//	*Command_SetRecipients
+	//	*Command_Trim
+	//	*Command_DeleteTimeline
+	//	*Command_UpdateTimeline
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -206,6 +209,33 @@ func (x *Command) GetSetRecipients() *SetRecipients {
 	return nil
 }
 
+func (x *Command) GetTrim() *Trim {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_Trim); ok {
+			return x.Trim
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDeleteTimeline() *DeleteTimeline {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_DeleteTimeline); ok {
+			return x.DeleteTimeline
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUpdateTimeline() *UpdateTimeline {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UpdateTimeline); ok {
+			return x.UpdateTimeline
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -234,6 +264,18 @@ type Command_SetRecipients struct {
 	SetRecipients *SetRecipients `protobuf:"bytes,6,opt,name=set_recipients,json=setRecipients,proto3,oneof"`
 }
 
+type Command_Trim struct {
+	Trim *Trim `protobuf:"bytes,7,opt,name=trim,proto3,oneof"`
+}
+
+type Command_DeleteTimeline struct {
+	DeleteTimeline *DeleteTimeline `protobuf:"bytes,8,opt,name=delete_timeline,json=deleteTimeline,proto3,oneof"`
+}
+
+type Command_UpdateTimeline struct {
+	UpdateTimeline *UpdateTimeline `protobuf:"bytes,9,opt,name=update_timeline,json=updateTimeline,proto3,oneof"`
+}
+
 func (*Command_Append) isCommand_Kind() {}
 
 func (*Command_AppendBatch) isCommand_Kind() {}
@@ -245,6 +287,12 @@ func (*Command_Noop) isCommand_Kind() {}
 func (*Command_RaiseLevel) isCommand_Kind() {}
 
 func (*Command_SetRecipients) isCommand_Kind() {}
+
+func (*Command_Trim) isCommand_Kind() {}
+
+func (*Command_DeleteTimeline) isCommand_Kind() {}
+
+func (*Command_UpdateTimeline) isCommand_Kind() {}
 
 // Append puts one message at the end of a timeline, and creates the timeline if
 // it does not exist. Names and texts are bytes: apply decides whether they are
@@ -773,6 +821,166 @@ func (x *SetRecipients) GetExpectedVersion() uint64 {
 	return 0
 }
 
+// Trim takes away the oldest messages of a timeline, at most 1,000 of those before first_seq_id.
+type Trim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timeline      []byte                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	FirstSeqId    *uint64                `protobuf:"varint,2,opt,name=first_seq_id,json=firstSeqId,proto3,oneof" json:"first_seq_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trim) Reset() {
+	*x = Trim{}
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trim) ProtoMessage() {}
+
+func (x *Trim) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trim.ProtoReflect.Descriptor instead.
+func (*Trim) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Trim) GetTimeline() []byte {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *Trim) GetFirstSeqId() uint64 {
+	if x != nil && x.FirstSeqId != nil {
+		return *x.FirstSeqId
+	}
+	return 0
+}
+
+// DeleteTimeline takes away everything of a timeline but its last SeqId.
+type DeleteTimeline struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timeline      []byte                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTimeline) Reset() {
+	*x = DeleteTimeline{}
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTimeline) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTimeline) ProtoMessage() {}
+
+func (x *DeleteTimeline) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTimeline.ProtoReflect.Descriptor instead.
+func (*DeleteTimeline) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeleteTimeline) GetTimeline() []byte {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+// UpdateTimeline changes the attributes of a timeline, and creates it if it does not exist.
+type UpdateTimeline struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline []byte                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// Ordered by key, each key once.
+	Set           []*Attribute `protobuf:"bytes,2,rep,name=set,proto3" json:"set,omitempty"`
+	Remove        [][]byte     `protobuf:"bytes,3,rep,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateTimeline) Reset() {
+	*x = UpdateTimeline{}
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTimeline) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTimeline) ProtoMessage() {}
+
+func (x *UpdateTimeline) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTimeline.ProtoReflect.Descriptor instead.
+func (*UpdateTimeline) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *UpdateTimeline) GetTimeline() []byte {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *UpdateTimeline) GetSet() []*Attribute {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+func (x *UpdateTimeline) GetRemove() [][]byte {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
 var File_fsm_fsmpb_command_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_command_proto_rawDesc = "" +
@@ -782,7 +990,7 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vleader_time\x18\x02 \x01(\x10R\n" +
 	"leaderTime\x12\x1a\n" +
-	"\bcommands\x18\x03 \x03(\fR\bcommands\"\xe7\x02\n" +
+	"\bcommands\x18\x03 \x03(\fR\bcommands\"\xac\x04\n" +
 	"\aCommand\x121\n" +
 	"\x06append\x18\x01 \x01(\v2\x17.tidemark.fsm.v1.AppendH\x00R\x06append\x12A\n" +
 	"\fappend_batch\x18\x02 \x01(\v2\x1c.tidemark.fsm.v1.AppendBatchH\x00R\vappendBatch\x12(\n" +
@@ -790,7 +998,10 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\x04noop\x18\x04 \x01(\v2\x15.tidemark.fsm.v1.NoopH\x00R\x04noop\x12>\n" +
 	"\vraise_level\x18\x05 \x01(\v2\x1b.tidemark.fsm.v1.RaiseLevelH\x00R\n" +
 	"raiseLevel\x12G\n" +
-	"\x0eset_recipients\x18\x06 \x01(\v2\x1e.tidemark.fsm.v1.SetRecipientsH\x00R\rsetRecipientsB\x06\n" +
+	"\x0eset_recipients\x18\x06 \x01(\v2\x1e.tidemark.fsm.v1.SetRecipientsH\x00R\rsetRecipients\x12+\n" +
+	"\x04trim\x18\a \x01(\v2\x15.tidemark.fsm.v1.TrimH\x00R\x04trim\x12J\n" +
+	"\x0fdelete_timeline\x18\b \x01(\v2\x1f.tidemark.fsm.v1.DeleteTimelineH\x00R\x0edeleteTimeline\x12J\n" +
+	"\x0fupdate_timeline\x18\t \x01(\v2\x1f.tidemark.fsm.v1.UpdateTimelineH\x00R\x0eupdateTimelineB\x06\n" +
 	"\x04kind\"\xfb\x03\n" +
 	"\x06Append\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\fR\btimeline\x12\x1d\n" +
@@ -844,7 +1055,18 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\x10expected_version\x18\x05 \x01(\x04H\x01R\x0fexpectedVersion\x88\x01\x01B\n" +
 	"\n" +
 	"\b_replaceB\x13\n" +
-	"\x11_expected_versionB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
+	"\x11_expected_version\"Z\n" +
+	"\x04Trim\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\fR\btimeline\x12%\n" +
+	"\ffirst_seq_id\x18\x02 \x01(\x04H\x00R\n" +
+	"firstSeqId\x88\x01\x01B\x0f\n" +
+	"\r_first_seq_id\",\n" +
+	"\x0eDeleteTimeline\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\fR\btimeline\"r\n" +
+	"\x0eUpdateTimeline\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\fR\btimeline\x12,\n" +
+	"\x03set\x18\x02 \x03(\v2\x1a.tidemark.fsm.v1.AttributeR\x03set\x12\x16\n" +
+	"\x06remove\x18\x03 \x03(\fR\x06removeB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
 
 var (
 	file_fsm_fsmpb_command_proto_rawDescOnce sync.Once
@@ -858,34 +1080,41 @@ func file_fsm_fsmpb_command_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_command_proto_rawDescData
 }
 
-var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_fsm_fsmpb_command_proto_goTypes = []any{
-	(*Entry)(nil),         // 0: tidemark.fsm.v1.Entry
-	(*Command)(nil),       // 1: tidemark.fsm.v1.Command
-	(*Append)(nil),        // 2: tidemark.fsm.v1.Append
-	(*Attribute)(nil),     // 3: tidemark.fsm.v1.Attribute
-	(*AppendBatch)(nil),   // 4: tidemark.fsm.v1.AppendBatch
-	(*Ack)(nil),           // 5: tidemark.fsm.v1.Ack
-	(*AckItem)(nil),       // 6: tidemark.fsm.v1.AckItem
-	(*Noop)(nil),          // 7: tidemark.fsm.v1.Noop
-	(*RaiseLevel)(nil),    // 8: tidemark.fsm.v1.RaiseLevel
-	(*SetRecipients)(nil), // 9: tidemark.fsm.v1.SetRecipients
+	(*Entry)(nil),          // 0: tidemark.fsm.v1.Entry
+	(*Command)(nil),        // 1: tidemark.fsm.v1.Command
+	(*Append)(nil),         // 2: tidemark.fsm.v1.Append
+	(*Attribute)(nil),      // 3: tidemark.fsm.v1.Attribute
+	(*AppendBatch)(nil),    // 4: tidemark.fsm.v1.AppendBatch
+	(*Ack)(nil),            // 5: tidemark.fsm.v1.Ack
+	(*AckItem)(nil),        // 6: tidemark.fsm.v1.AckItem
+	(*Noop)(nil),           // 7: tidemark.fsm.v1.Noop
+	(*RaiseLevel)(nil),     // 8: tidemark.fsm.v1.RaiseLevel
+	(*SetRecipients)(nil),  // 9: tidemark.fsm.v1.SetRecipients
+	(*Trim)(nil),           // 10: tidemark.fsm.v1.Trim
+	(*DeleteTimeline)(nil), // 11: tidemark.fsm.v1.DeleteTimeline
+	(*UpdateTimeline)(nil), // 12: tidemark.fsm.v1.UpdateTimeline
 }
 var file_fsm_fsmpb_command_proto_depIdxs = []int32{
-	2, // 0: tidemark.fsm.v1.Command.append:type_name -> tidemark.fsm.v1.Append
-	4, // 1: tidemark.fsm.v1.Command.append_batch:type_name -> tidemark.fsm.v1.AppendBatch
-	5, // 2: tidemark.fsm.v1.Command.ack:type_name -> tidemark.fsm.v1.Ack
-	7, // 3: tidemark.fsm.v1.Command.noop:type_name -> tidemark.fsm.v1.Noop
-	8, // 4: tidemark.fsm.v1.Command.raise_level:type_name -> tidemark.fsm.v1.RaiseLevel
-	9, // 5: tidemark.fsm.v1.Command.set_recipients:type_name -> tidemark.fsm.v1.SetRecipients
-	3, // 6: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
-	2, // 7: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
-	6, // 8: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	2,  // 0: tidemark.fsm.v1.Command.append:type_name -> tidemark.fsm.v1.Append
+	4,  // 1: tidemark.fsm.v1.Command.append_batch:type_name -> tidemark.fsm.v1.AppendBatch
+	5,  // 2: tidemark.fsm.v1.Command.ack:type_name -> tidemark.fsm.v1.Ack
+	7,  // 3: tidemark.fsm.v1.Command.noop:type_name -> tidemark.fsm.v1.Noop
+	8,  // 4: tidemark.fsm.v1.Command.raise_level:type_name -> tidemark.fsm.v1.RaiseLevel
+	9,  // 5: tidemark.fsm.v1.Command.set_recipients:type_name -> tidemark.fsm.v1.SetRecipients
+	10, // 6: tidemark.fsm.v1.Command.trim:type_name -> tidemark.fsm.v1.Trim
+	11, // 7: tidemark.fsm.v1.Command.delete_timeline:type_name -> tidemark.fsm.v1.DeleteTimeline
+	12, // 8: tidemark.fsm.v1.Command.update_timeline:type_name -> tidemark.fsm.v1.UpdateTimeline
+	3,  // 9: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
+	2,  // 10: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
+	6,  // 11: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
+	3,  // 12: tidemark.fsm.v1.UpdateTimeline.set:type_name -> tidemark.fsm.v1.Attribute
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_command_proto_init() }
@@ -900,18 +1129,22 @@ func file_fsm_fsmpb_command_proto_init() {
 		(*Command_Noop)(nil),
 		(*Command_RaiseLevel)(nil),
 		(*Command_SetRecipients)(nil),
+		(*Command_Trim)(nil),
+		(*Command_DeleteTimeline)(nil),
+		(*Command_UpdateTimeline)(nil),
 	}
 	file_fsm_fsmpb_command_proto_msgTypes[2].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[5].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[6].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[9].OneofWrappers = []any{}
+	file_fsm_fsmpb_command_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_command_proto_rawDesc), len(file_fsm_fsmpb_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

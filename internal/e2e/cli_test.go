@@ -130,6 +130,17 @@ func TestCommandLine(t *testing.T) {
 	if got := c.cli("", "read", "inbox/carol", "-o", "jsonl"); !strings.Contains(got, `"body":"hello"`) || !strings.Contains(got, `"source":{"timeline":"group/1","seq_id":1}`) {
 		t.Errorf("inbox: %s", got)
 	}
+	if got := c.cli("", "update", "group/1", "--set", "topic=tides", "-o", "jsonl"); !strings.Contains(got, `"attributes":{"topic":"tides"}`) {
+		t.Errorf("update: %s", got)
+	}
+	if got := c.cli("", "trim", "group/1", "--keep", "0", "-o", "jsonl"); !strings.Contains(got, `"first_seq_id":2,"last_seq_id":1,"count":0`) {
+		t.Errorf("trim: %s", got)
+	}
+	wantFailure(t, c.tryCLI("", "delete", "inbox/carol"), 2, "--yes")
+	c.cli("", "delete", "inbox/carol", "--yes")
+	if got := c.cli("", "timelines", "--prefix", "inbox/", "--count"); strings.TrimSpace(got) != "2" {
+		t.Errorf("count of inboxes: %s", got)
+	}
 	if got := c.cli("", "recipients", "group/1", "-o", "jsonl"); strings.Count(got, "\n") != 2 {
 		t.Errorf("list of recipients: %s", got)
 	}
@@ -335,4 +346,32 @@ func TestImportOfBrokenLines(t *testing.T) {
 	if got := c.cli("", "export", "--prefix", "conv/1"); strings.Count(got, "\n") != 3 {
 		t.Errorf("export:\n%s", got)
 	}
+}
+
+// The benchmark of fan-outs reaches every inbox, and says what the log grows by, which does
+// not depend on their number.
+func TestBenchFanOut(t *testing.T) {
+	t.Parallel()
+	var report struct {
+		Sets []struct {
+			Inboxes  int     `json:"inboxes"`
+			Entries  float64 `json:"entries_per_second"`
+			LogBytes float64 `json:"log_bytes_per_message"`
+			Singles  float64 `json:"single_appends_per_second"`
+		} `json:"sets"`
+	}
+	measured := tidemark(t, "", "bench", "fanout", "--local", "3", "--sets", "5,200", "--callers", "2", "--duration", "1s", "-o", "json")
+	if measured.status != 0 {
+		t.Fatalf("exit status %d\n%s", measured.status, measured.stderr)
+	}
+	parse(t, measured.stdout, &report)
+	if len(report.Sets) != 2 || report.Sets[1].Inboxes != 200 {
+		t.Fatalf("measured %+v", report.Sets)
+	}
+	for _, set := range report.Sets {
+		if set.Entries <= 0 || set.Singles <= 0 || set.LogBytes < 256 || set.LogBytes > 1000 {
+			t.Errorf("measured %+v", set)
+		}
+	}
+	wantFailure(t, tidemark(t, "", "bench", "fanout", "--sets", "10001", "--endpoints", "127.0.0.1:1"), 1, "sets must be 1 to 10000")
 }

@@ -366,10 +366,12 @@ func (x *Message) GetSource() *Source {
 
 // Source is the message that an entry of an inbox refers to.
 type Source struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Timeline      string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
-	SeqId         uint64                 `protobuf:"varint,2,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
-	Digest        []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	SeqId    uint64                 `protobuf:"varint,2,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
+	Digest   []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The message was trimmed or deleted: of the entry only the message_id is left.
+	Gone          bool `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -423,6 +425,13 @@ func (x *Source) GetDigest() []byte {
 		return x.Digest
 	}
 	return nil
+}
+
+func (x *Source) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
 }
 
 type AppendRequest struct {
@@ -3818,7 +3827,12 @@ type Timeline struct {
 	CreatedAt      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	LastServerTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_server_time,json=lastServerTime,proto3" json:"last_server_time,omitempty"`
 	// That of the last message.
-	Digest        []byte `protobuf:"bytes,8,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest []byte `protobuf:"bytes,8,opt,name=digest,proto3" json:"digest,omitempty"`
+	// That of the message before first_seq_id, if that is above 1: what is retained can
+	// still be verified from its start.
+	TrimmedDigest []byte `protobuf:"bytes,9,opt,name=trimmed_digest,json=trimmedDigest,proto3" json:"trimmed_digest,omitempty"`
+	// Only in the answers of GetTimeline, ListTimelines and UpdateTimeline.
+	Attributes    map[string]string `protobuf:"bytes,10,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3909,6 +3923,351 @@ func (x *Timeline) GetDigest() []byte {
 	return nil
 }
 
+func (x *Timeline) GetTrimmedDigest() []byte {
+	if x != nil {
+		return x.TrimmedDigest
+	}
+	return nil
+}
+
+func (x *Timeline) GetAttributes() map[string]string {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+type UpdateTimelineRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// Attributes with their new values; all of a timeline together have at most 4 KiB.
+	Set map[string]string `protobuf:"bytes,2,rep,name=set,proto3" json:"set,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Keys to remove, none of set.
+	Remove        []string `protobuf:"bytes,3,rep,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateTimelineRequest) Reset() {
+	*x = UpdateTimelineRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTimelineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTimelineRequest) ProtoMessage() {}
+
+func (x *UpdateTimelineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTimelineRequest.ProtoReflect.Descriptor instead.
+func (*UpdateTimelineRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *UpdateTimelineRequest) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *UpdateTimelineRequest) GetSet() map[string]string {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+func (x *UpdateTimelineRequest) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+type UpdateTimelineResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timeline      *Timeline              `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	Position      []byte                 `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateTimelineResponse) Reset() {
+	*x = UpdateTimelineResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTimelineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTimelineResponse) ProtoMessage() {}
+
+func (x *UpdateTimelineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTimelineResponse.ProtoReflect.Descriptor instead.
+func (*UpdateTimelineResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *UpdateTimelineResponse) GetTimeline() *Timeline {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *UpdateTimelineResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type TrimRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// The first message that stays: at most one more than the last SeqId, which leaves
+	// none. What is gone already is no error.
+	FirstSeqId    uint64 `protobuf:"varint,2,opt,name=first_seq_id,json=firstSeqId,proto3" json:"first_seq_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimRequest) Reset() {
+	*x = TrimRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimRequest) ProtoMessage() {}
+
+func (x *TrimRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimRequest.ProtoReflect.Descriptor instead.
+func (*TrimRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *TrimRequest) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *TrimRequest) GetFirstSeqId() uint64 {
+	if x != nil {
+		return x.FirstSeqId
+	}
+	return 0
+}
+
+type TrimResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One call trims at most 1,000 messages, so as to hold up no appends. As long as
+	// first_seq_id is less than what was asked for, ask again.
+	Timeline *Timeline `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// What this call took away.
+	Trimmed       uint64 `protobuf:"varint,2,opt,name=trimmed,proto3" json:"trimmed,omitempty"`
+	Position      []byte `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimResponse) Reset() {
+	*x = TrimResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimResponse) ProtoMessage() {}
+
+func (x *TrimResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimResponse.ProtoReflect.Descriptor instead.
+func (*TrimResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *TrimResponse) GetTimeline() *Timeline {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *TrimResponse) GetTrimmed() uint64 {
+	if x != nil {
+		return x.Trimmed
+	}
+	return 0
+}
+
+func (x *TrimResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type DeleteTimelineRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timeline      string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTimelineRequest) Reset() {
+	*x = DeleteTimelineRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTimelineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTimelineRequest) ProtoMessage() {}
+
+func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTimelineRequest.ProtoReflect.Descriptor instead.
+func (*DeleteTimelineRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *DeleteTimelineRequest) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+type DeleteTimelineResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it was. Messages, cursors, recipients and attributes are gone, and reads say
+	// TIMELINE_NOT_FOUND. Whoever appends to it later makes it anew, and the next SeqId
+	// follows last_seq_id, so that no SeqId ever stands for two messages. A message id that
+	// was deleted can be appended again.
+	Timeline      *Timeline `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	Position      []byte    `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTimelineResponse) Reset() {
+	*x = DeleteTimelineResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTimelineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTimelineResponse) ProtoMessage() {}
+
+func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTimelineResponse.ProtoReflect.Descriptor instead.
+func (*DeleteTimelineResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *DeleteTimelineResponse) GetTimeline() *Timeline {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *DeleteTimelineResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
 type GetTimelineRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Timeline      string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
@@ -3919,7 +4278,7 @@ type GetTimelineRequest struct {
 
 func (x *GetTimelineRequest) Reset() {
 	*x = GetTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3931,7 +4290,7 @@ func (x *GetTimelineRequest) String() string {
 func (*GetTimelineRequest) ProtoMessage() {}
 
 func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3944,7 +4303,7 @@ func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineRequest.ProtoReflect.Descriptor instead.
 func (*GetTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{44}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetTimelineRequest) GetTimeline() string {
@@ -3972,7 +4331,7 @@ type GetTimelineResponse struct {
 
 func (x *GetTimelineResponse) Reset() {
 	*x = GetTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3984,7 +4343,7 @@ func (x *GetTimelineResponse) String() string {
 func (*GetTimelineResponse) ProtoMessage() {}
 
 func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3997,7 +4356,7 @@ func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineResponse.ProtoReflect.Descriptor instead.
 func (*GetTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{45}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetTimelineResponse) GetTimeline() *Timeline {
@@ -4028,15 +4387,17 @@ type ListTimelinesRequest struct {
 	// At most 1,000; 0 is 100.
 	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before.
-	PageToken     string       `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	Consistency   *Consistency `protobuf:"bytes,4,opt,name=consistency,proto3" json:"consistency,omitempty"`
+	PageToken   string       `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Consistency *Consistency `protobuf:"bytes,4,opt,name=consistency,proto3" json:"consistency,omitempty"`
+	// No timelines in the reply, only their count. Takes no page_token.
+	CountOnly     bool `protobuf:"varint,5,opt,name=count_only,json=countOnly,proto3" json:"count_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTimelinesRequest) Reset() {
 	*x = ListTimelinesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4048,7 +4409,7 @@ func (x *ListTimelinesRequest) String() string {
 func (*ListTimelinesRequest) ProtoMessage() {}
 
 func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4061,7 +4422,7 @@ func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelinesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{46}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListTimelinesRequest) GetPrefix() string {
@@ -4092,9 +4453,18 @@ func (x *ListTimelinesRequest) GetConsistency() *Consistency {
 	return nil
 }
 
+func (x *ListTimelinesRequest) GetCountOnly() bool {
+	if x != nil {
+		return x.CountOnly
+	}
+	return false
+}
+
 type ListTimelinesResponse struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Timelines []*Timeline            `protobuf:"bytes,1,rep,name=timelines,proto3" json:"timelines,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only with count_only.
+	Count     uint64      `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	Timelines []*Timeline `protobuf:"bytes,1,rep,name=timelines,proto3" json:"timelines,omitempty"`
 	// Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	Position      []byte `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
@@ -4105,7 +4475,7 @@ type ListTimelinesResponse struct {
 
 func (x *ListTimelinesResponse) Reset() {
 	*x = ListTimelinesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4117,7 +4487,7 @@ func (x *ListTimelinesResponse) String() string {
 func (*ListTimelinesResponse) ProtoMessage() {}
 
 func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4130,7 +4500,14 @@ func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelinesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{47}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *ListTimelinesResponse) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
 }
 
 func (x *ListTimelinesResponse) GetTimelines() []*Timeline {
@@ -4169,7 +4546,7 @@ type Consistency_Linearizable struct {
 
 func (x *Consistency_Linearizable) Reset() {
 	*x = Consistency_Linearizable{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4181,7 +4558,7 @@ func (x *Consistency_Linearizable) String() string {
 func (*Consistency_Linearizable) ProtoMessage() {}
 
 func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4206,7 +4583,7 @@ type Consistency_Session struct {
 
 func (x *Consistency_Session) Reset() {
 	*x = Consistency_Session{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4218,7 +4595,7 @@ func (x *Consistency_Session) String() string {
 func (*Consistency_Session) ProtoMessage() {}
 
 func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4252,7 +4629,7 @@ type Consistency_Local struct {
 
 func (x *Consistency_Local) Reset() {
 	*x = Consistency_Local{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4264,7 +4641,7 @@ func (x *Consistency_Local) String() string {
 func (*Consistency_Local) ProtoMessage() {}
 
 func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4312,11 +4689,12 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x06source\x18\v \x01(\v2\x13.tidemark.v1.SourceR\x06source\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"S\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"g\n" +
 	"\x06Source\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x15\n" +
 	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\fR\x06digest\"\x89\x04\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x12\n" +
+	"\x04gone\x18\x04 \x01(\bR\x04gone\"\x89\x04\n" +
 	"\rAppendRequest\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x1d\n" +
 	"\n" +
@@ -4591,7 +4969,7 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x05count\x18\x03 \x01(\x04R\x05count\x12&\n" +
 	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\x12\x1a\n" +
 	"\bposition\x18\x05 \x01(\fR\bposition\x12#\n" +
-	"\rapplied_index\x18\x06 \x01(\x04R\fappliedIndex\"\xad\x02\n" +
+	"\rapplied_index\x18\x06 \x01(\x04R\fappliedIndex\"\xda\x03\n" +
 	"\bTimeline\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12 \n" +
 	"\ffirst_seq_id\x18\x02 \x01(\x04R\n" +
@@ -4602,21 +4980,55 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12D\n" +
 	"\x10last_server_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0elastServerTime\x12\x16\n" +
-	"\x06digest\x18\b \x01(\fR\x06digest\"l\n" +
+	"\x06digest\x18\b \x01(\fR\x06digest\x12%\n" +
+	"\x0etrimmed_digest\x18\t \x01(\fR\rtrimmedDigest\x12E\n" +
+	"\n" +
+	"attributes\x18\n" +
+	" \x03(\v2%.tidemark.v1.Timeline.AttributesEntryR\n" +
+	"attributes\x1a=\n" +
+	"\x0fAttributesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc2\x01\n" +
+	"\x15UpdateTimelineRequest\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x12=\n" +
+	"\x03set\x18\x02 \x03(\v2+.tidemark.v1.UpdateTimelineRequest.SetEntryR\x03set\x12\x16\n" +
+	"\x06remove\x18\x03 \x03(\tR\x06remove\x1a6\n" +
+	"\bSetEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"g\n" +
+	"\x16UpdateTimelineResponse\x121\n" +
+	"\btimeline\x18\x01 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\"K\n" +
+	"\vTrimRequest\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x12 \n" +
+	"\ffirst_seq_id\x18\x02 \x01(\x04R\n" +
+	"firstSeqId\"w\n" +
+	"\fTrimResponse\x121\n" +
+	"\btimeline\x18\x01 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x18\n" +
+	"\atrimmed\x18\x02 \x01(\x04R\atrimmed\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\fR\bposition\"3\n" +
+	"\x15DeleteTimelineRequest\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\"g\n" +
+	"\x16DeleteTimelineResponse\x121\n" +
+	"\btimeline\x18\x01 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\"l\n" +
 	"\x12GetTimelineRequest\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12:\n" +
 	"\vconsistency\x18\x02 \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistency\"\x89\x01\n" +
 	"\x13GetTimelineResponse\x121\n" +
 	"\btimeline\x18\x01 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\x12#\n" +
-	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"\xa6\x01\n" +
+	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"\xc5\x01\n" +
 	"\x14ListTimelinesRequest\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x12:\n" +
-	"\vconsistency\x18\x04 \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistency\"\xb5\x01\n" +
-	"\x15ListTimelinesResponse\x123\n" +
+	"\vconsistency\x18\x04 \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistency\x12\x1d\n" +
+	"\n" +
+	"count_only\x18\x05 \x01(\bR\tcountOnly\"\xcb\x01\n" +
+	"\x15ListTimelinesResponse\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\x04R\x05count\x123\n" +
 	"\ttimelines\x18\x01 \x03(\v2\x15.tidemark.v1.TimelineR\ttimelines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
 	"\bposition\x18\x03 \x01(\fR\bposition\x12#\n" +
@@ -4637,7 +5049,8 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x11TAIL_PRIORITY_LOW\x10\x03*F\n" +
 	"\vCursorOrder\x12\x1c\n" +
 	"\x18CURSOR_ORDER_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\xa0\b\n" +
+	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\x93\n" +
+	"\n" +
 	"\x0fTimelineService\x12A\n" +
 	"\x06Append\x12\x1a.tidemark.v1.AppendRequest\x1a\x1b.tidemark.v1.AppendResponse\x12P\n" +
 	"\vAppendBatch\x12\x1f.tidemark.v1.AppendBatchRequest\x1a .tidemark.v1.AppendBatchResponse\x12W\n" +
@@ -4650,7 +5063,10 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x03Ack\x12\x17.tidemark.v1.AckRequest\x1a\x18.tidemark.v1.AckResponse\x12P\n" +
 	"\vListCursors\x12\x1f.tidemark.v1.ListCursorsRequest\x1a .tidemark.v1.ListCursorsResponse\x12V\n" +
 	"\rSetRecipients\x12!.tidemark.v1.SetRecipientsRequest\x1a\".tidemark.v1.SetRecipientsResponse\x12Y\n" +
-	"\x0eListRecipients\x12\".tidemark.v1.ListRecipientsRequest\x1a#.tidemark.v1.ListRecipientsResponse\x12P\n" +
+	"\x0eListRecipients\x12\".tidemark.v1.ListRecipientsRequest\x1a#.tidemark.v1.ListRecipientsResponse\x12Y\n" +
+	"\x0eUpdateTimeline\x12\".tidemark.v1.UpdateTimelineRequest\x1a#.tidemark.v1.UpdateTimelineResponse\x12;\n" +
+	"\x04Trim\x12\x18.tidemark.v1.TrimRequest\x1a\x19.tidemark.v1.TrimResponse\x12Y\n" +
+	"\x0eDeleteTimeline\x12\".tidemark.v1.DeleteTimelineRequest\x1a#.tidemark.v1.DeleteTimelineResponse\x12P\n" +
 	"\vGetTimeline\x12\x1f.tidemark.v1.GetTimelineRequest\x1a .tidemark.v1.GetTimelineResponse\x12V\n" +
 	"\rListTimelines\x12!.tidemark.v1.ListTimelinesRequest\x1a\".tidemark.v1.ListTimelinesResponseB$Z\"tidemark/rpc/tidemarkv1;tidemarkv1b\x06proto3"
 
@@ -4667,7 +5083,7 @@ func file_rpc_tidemarkv1_timeline_proto_rawDescGZIP() []byte {
 }
 
 var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(Direction)(0),                   // 0: tidemark.v1.Direction
 	(SyncPriority)(0),                // 1: tidemark.v1.SyncPriority
@@ -4717,39 +5133,47 @@ var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(*ListRecipientsRequest)(nil),    // 45: tidemark.v1.ListRecipientsRequest
 	(*ListRecipientsResponse)(nil),   // 46: tidemark.v1.ListRecipientsResponse
 	(*Timeline)(nil),                 // 47: tidemark.v1.Timeline
-	(*GetTimelineRequest)(nil),       // 48: tidemark.v1.GetTimelineRequest
-	(*GetTimelineResponse)(nil),      // 49: tidemark.v1.GetTimelineResponse
-	(*ListTimelinesRequest)(nil),     // 50: tidemark.v1.ListTimelinesRequest
-	(*ListTimelinesResponse)(nil),    // 51: tidemark.v1.ListTimelinesResponse
-	nil,                              // 52: tidemark.v1.Message.AttributesEntry
-	nil,                              // 53: tidemark.v1.AppendRequest.AttributesEntry
-	nil,                              // 54: tidemark.v1.Error.MetadataEntry
-	(*Consistency_Linearizable)(nil), // 55: tidemark.v1.Consistency.Linearizable
-	(*Consistency_Session)(nil),      // 56: tidemark.v1.Consistency.Session
-	(*Consistency_Local)(nil),        // 57: tidemark.v1.Consistency.Local
-	(*timestamppb.Timestamp)(nil),    // 58: google.protobuf.Timestamp
+	(*UpdateTimelineRequest)(nil),    // 48: tidemark.v1.UpdateTimelineRequest
+	(*UpdateTimelineResponse)(nil),   // 49: tidemark.v1.UpdateTimelineResponse
+	(*TrimRequest)(nil),              // 50: tidemark.v1.TrimRequest
+	(*TrimResponse)(nil),             // 51: tidemark.v1.TrimResponse
+	(*DeleteTimelineRequest)(nil),    // 52: tidemark.v1.DeleteTimelineRequest
+	(*DeleteTimelineResponse)(nil),   // 53: tidemark.v1.DeleteTimelineResponse
+	(*GetTimelineRequest)(nil),       // 54: tidemark.v1.GetTimelineRequest
+	(*GetTimelineResponse)(nil),      // 55: tidemark.v1.GetTimelineResponse
+	(*ListTimelinesRequest)(nil),     // 56: tidemark.v1.ListTimelinesRequest
+	(*ListTimelinesResponse)(nil),    // 57: tidemark.v1.ListTimelinesResponse
+	nil,                              // 58: tidemark.v1.Message.AttributesEntry
+	nil,                              // 59: tidemark.v1.AppendRequest.AttributesEntry
+	nil,                              // 60: tidemark.v1.Error.MetadataEntry
+	(*Consistency_Linearizable)(nil), // 61: tidemark.v1.Consistency.Linearizable
+	(*Consistency_Session)(nil),      // 62: tidemark.v1.Consistency.Session
+	(*Consistency_Local)(nil),        // 63: tidemark.v1.Consistency.Local
+	nil,                              // 64: tidemark.v1.Timeline.AttributesEntry
+	nil,                              // 65: tidemark.v1.UpdateTimelineRequest.SetEntry
+	(*timestamppb.Timestamp)(nil),    // 66: google.protobuf.Timestamp
 }
 var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
-	52, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
-	58, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
-	58, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
+	58, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
+	66, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
+	66, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
 	5,  // 3: tidemark.v1.Message.source:type_name -> tidemark.v1.Source
-	53, // 4: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
-	58, // 5: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
+	59, // 4: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
+	66, // 5: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
 	7,  // 6: tidemark.v1.AppendRequest.fan_out:type_name -> tidemark.v1.FanOut
-	58, // 7: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
+	66, // 7: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
 	6,  // 8: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
 	11, // 9: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
 	8,  // 10: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
 	12, // 11: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
-	54, // 12: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
+	60, // 12: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
 	6,  // 13: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
 	8,  // 14: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
 	12, // 15: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
-	55, // 16: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
-	56, // 17: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
-	57, // 18: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
-	58, // 19: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
+	61, // 16: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
+	62, // 17: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
+	63, // 18: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
+	66, // 19: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
 	0,  // 20: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
 	15, // 21: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
 	17, // 22: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
@@ -4780,51 +5204,62 @@ var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
 	4,  // 47: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
 	38, // 48: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
 	40, // 49: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
-	58, // 50: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
-	58, // 51: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
+	66, // 50: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
+	66, // 51: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
 	15, // 52: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
 	3,  // 53: tidemark.v1.ListCursorsRequest.order:type_name -> tidemark.v1.CursorOrder
 	40, // 54: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
 	15, // 55: tidemark.v1.ListRecipientsRequest.consistency:type_name -> tidemark.v1.Consistency
-	58, // 56: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
-	58, // 57: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
-	15, // 58: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
-	47, // 59: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 60: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
-	47, // 61: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
-	6,  // 62: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
-	9,  // 63: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
-	13, // 64: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
-	16, // 65: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
-	19, // 66: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
-	21, // 67: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
-	25, // 68: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
-	28, // 69: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
-	37, // 70: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
-	41, // 71: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
-	43, // 72: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
-	45, // 73: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
-	48, // 74: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
-	50, // 75: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
-	8,  // 76: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
-	10, // 77: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
-	14, // 78: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
-	18, // 79: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
-	20, // 80: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
-	23, // 81: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
-	27, // 82: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
-	30, // 83: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
-	39, // 84: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
-	42, // 85: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
-	44, // 86: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
-	46, // 87: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
-	49, // 88: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
-	51, // 89: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
-	76, // [76:90] is the sub-list for method output_type
-	62, // [62:76] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	66, // 56: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
+	66, // 57: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
+	64, // 58: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
+	65, // 59: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
+	47, // 60: tidemark.v1.UpdateTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	47, // 61: tidemark.v1.TrimResponse.timeline:type_name -> tidemark.v1.Timeline
+	47, // 62: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 63: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
+	47, // 64: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 65: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
+	47, // 66: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
+	6,  // 67: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
+	9,  // 68: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
+	13, // 69: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
+	16, // 70: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
+	19, // 71: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
+	21, // 72: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
+	25, // 73: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
+	28, // 74: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
+	37, // 75: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
+	41, // 76: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
+	43, // 77: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
+	45, // 78: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
+	48, // 79: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
+	50, // 80: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
+	52, // 81: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
+	54, // 82: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
+	56, // 83: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
+	8,  // 84: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
+	10, // 85: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
+	14, // 86: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
+	18, // 87: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
+	20, // 88: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
+	23, // 89: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
+	27, // 90: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
+	30, // 91: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
+	39, // 92: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
+	42, // 93: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
+	44, // 94: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
+	46, // 95: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
+	49, // 96: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
+	51, // 97: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
+	53, // 98: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
+	55, // 99: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
+	57, // 100: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
+	84, // [84:101] is the sub-list for method output_type
+	67, // [67:84] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_rpc_tidemarkv1_timeline_proto_init() }
@@ -4879,14 +5314,14 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*ListCursorsRequest_Reader)(nil),
 	}
 	file_rpc_tidemarkv1_timeline_proto_msgTypes[39].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[53].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[59].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_tidemarkv1_timeline_proto_rawDesc), len(file_rpc_tidemarkv1_timeline_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   54,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

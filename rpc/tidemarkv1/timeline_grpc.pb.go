@@ -31,6 +31,9 @@ const (
 	TimelineService_ListCursors_FullMethodName    = "/tidemark.v1.TimelineService/ListCursors"
 	TimelineService_SetRecipients_FullMethodName  = "/tidemark.v1.TimelineService/SetRecipients"
 	TimelineService_ListRecipients_FullMethodName = "/tidemark.v1.TimelineService/ListRecipients"
+	TimelineService_UpdateTimeline_FullMethodName = "/tidemark.v1.TimelineService/UpdateTimeline"
+	TimelineService_Trim_FullMethodName           = "/tidemark.v1.TimelineService/Trim"
+	TimelineService_DeleteTimeline_FullMethodName = "/tidemark.v1.TimelineService/DeleteTimeline"
 	TimelineService_GetTimeline_FullMethodName    = "/tidemark.v1.TimelineService/GetTimeline"
 	TimelineService_ListTimelines_FullMethodName  = "/tidemark.v1.TimelineService/ListTimelines"
 )
@@ -76,6 +79,12 @@ type TimelineServiceClient interface {
 	SetRecipients(ctx context.Context, in *SetRecipientsRequest, opts ...grpc.CallOption) (*SetRecipientsResponse, error)
 	// ListRecipients lists them, in byte order.
 	ListRecipients(ctx context.Context, in *ListRecipientsRequest, opts ...grpc.CallOption) (*ListRecipientsResponse, error)
+	// UpdateTimeline changes the attributes of a timeline, and creates it if it does not exist.
+	UpdateTimeline(ctx context.Context, in *UpdateTimelineRequest, opts ...grpc.CallOption) (*UpdateTimelineResponse, error)
+	// Trim takes away the oldest messages of a timeline.
+	Trim(ctx context.Context, in *TrimRequest, opts ...grpc.CallOption) (*TrimResponse, error)
+	// DeleteTimeline takes away all of a timeline.
+	DeleteTimeline(ctx context.Context, in *DeleteTimelineRequest, opts ...grpc.CallOption) (*DeleteTimelineResponse, error)
 	// GetTimeline returns a timeline's head.
 	GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error)
 	// ListTimelines lists timelines by prefix, in byte order of their ids.
@@ -216,6 +225,36 @@ func (c *timelineServiceClient) ListRecipients(ctx context.Context, in *ListReci
 	return out, nil
 }
 
+func (c *timelineServiceClient) UpdateTimeline(ctx context.Context, in *UpdateTimelineRequest, opts ...grpc.CallOption) (*UpdateTimelineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateTimelineResponse)
+	err := c.cc.Invoke(ctx, TimelineService_UpdateTimeline_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *timelineServiceClient) Trim(ctx context.Context, in *TrimRequest, opts ...grpc.CallOption) (*TrimResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TrimResponse)
+	err := c.cc.Invoke(ctx, TimelineService_Trim_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *timelineServiceClient) DeleteTimeline(ctx context.Context, in *DeleteTimelineRequest, opts ...grpc.CallOption) (*DeleteTimelineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteTimelineResponse)
+	err := c.cc.Invoke(ctx, TimelineService_DeleteTimeline_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *timelineServiceClient) GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetTimelineResponse)
@@ -277,6 +316,12 @@ type TimelineServiceServer interface {
 	SetRecipients(context.Context, *SetRecipientsRequest) (*SetRecipientsResponse, error)
 	// ListRecipients lists them, in byte order.
 	ListRecipients(context.Context, *ListRecipientsRequest) (*ListRecipientsResponse, error)
+	// UpdateTimeline changes the attributes of a timeline, and creates it if it does not exist.
+	UpdateTimeline(context.Context, *UpdateTimelineRequest) (*UpdateTimelineResponse, error)
+	// Trim takes away the oldest messages of a timeline.
+	Trim(context.Context, *TrimRequest) (*TrimResponse, error)
+	// DeleteTimeline takes away all of a timeline.
+	DeleteTimeline(context.Context, *DeleteTimelineRequest) (*DeleteTimelineResponse, error)
 	// GetTimeline returns a timeline's head.
 	GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error)
 	// ListTimelines lists timelines by prefix, in byte order of their ids.
@@ -326,6 +371,15 @@ func (UnimplementedTimelineServiceServer) SetRecipients(context.Context, *SetRec
 }
 func (UnimplementedTimelineServiceServer) ListRecipients(context.Context, *ListRecipientsRequest) (*ListRecipientsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRecipients not implemented")
+}
+func (UnimplementedTimelineServiceServer) UpdateTimeline(context.Context, *UpdateTimelineRequest) (*UpdateTimelineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateTimeline not implemented")
+}
+func (UnimplementedTimelineServiceServer) Trim(context.Context, *TrimRequest) (*TrimResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Trim not implemented")
+}
+func (UnimplementedTimelineServiceServer) DeleteTimeline(context.Context, *DeleteTimelineRequest) (*DeleteTimelineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteTimeline not implemented")
 }
 func (UnimplementedTimelineServiceServer) GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTimeline not implemented")
@@ -548,6 +602,60 @@ func _TimelineService_ListRecipients_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TimelineService_UpdateTimeline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateTimelineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).UpdateTimeline(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_UpdateTimeline_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).UpdateTimeline(ctx, req.(*UpdateTimelineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TimelineService_Trim_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TrimRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).Trim(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_Trim_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).Trim(ctx, req.(*TrimRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TimelineService_DeleteTimeline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteTimelineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).DeleteTimeline(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_DeleteTimeline_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).DeleteTimeline(ctx, req.(*DeleteTimelineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TimelineService_GetTimeline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetTimelineRequest)
 	if err := dec(in); err != nil {
@@ -630,6 +738,18 @@ var TimelineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRecipients",
 			Handler:    _TimelineService_ListRecipients_Handler,
+		},
+		{
+			MethodName: "UpdateTimeline",
+			Handler:    _TimelineService_UpdateTimeline_Handler,
+		},
+		{
+			MethodName: "Trim",
+			Handler:    _TimelineService_Trim_Handler,
+		},
+		{
+			MethodName: "DeleteTimeline",
+			Handler:    _TimelineService_DeleteTimeline_Handler,
 		},
 		{
 			MethodName: "GetTimeline",

@@ -24,7 +24,7 @@ written and stay there. No figure is printed when something failed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.benchTailCommand())
+	cmd.AddCommand(a.benchTailCommand(), a.benchFanOutCommand())
 	return cmd
 }
 
@@ -74,6 +74,52 @@ measure
 	flags.IntVar(&cfg.Backlog, "backlog", 100_000, "messages to catch up with")
 	flags.IntVar(&cfg.Payload, "payload", 256, "bytes of each message")
 	return cmd
+}
+
+func (a *app) benchFanOutCommand() *cobra.Command {
+	var cfg bench.FanOutConfig
+	var local int
+	cmd := &cobra.Command{
+		Use:   "fanout",
+		Short: "Measure fan-outs: entries of inboxes a second, and bytes of the Raft log",
+		Long: `Append messages with a fan-out to recipient sets of several sizes, by callers that each wait
+for the reply before the next one, and measure how many entries of inboxes a second that
+makes, and what the Raft log grows by for each message. Beside it, the same entries are
+made by single appends to the inboxes.`,
+		Example: "  tidemark bench fanout --local 3 --sets 10,100,500,5000",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cfg.Prefix == "" {
+				cfg.Prefix = "bench/" + uuid.NewString()
+			}
+			cfg.Progress = func(text string) { fmt.Fprintln(a.Err, text) }
+			return a.bench(cmd, local, cfg.HTTP, func(ctx context.Context, endpoints, http []string) error {
+				cfg.Endpoints, cfg.HTTP = endpoints, http
+				report, err := bench.FanOut(ctx, cfg)
+				if err != nil {
+					return err
+				}
+				return printList(a, report, report.Sets, func(t *table) { benchFanOutRows(t, report) })
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&local, "local", 0, "start this many `nodes` on loopback, and stop them at the end, in place of --endpoints")
+	flags.StringSliceVar(&cfg.HTTP, "http", nil, "where the nodes serve their metrics, in the order of --endpoints; the client port + 2 if left out")
+	flags.StringVar(&cfg.Prefix, "prefix", "", "`prefix` of the timelines; a new one if left out")
+	flags.IntSliceVar(&cfg.Sets, "sets", []int{10, 100, 500, 5000}, "`sizes` of the recipient sets, each at most 10000")
+	flags.IntVar(&cfg.Callers, "callers", 16, "appends that are under way at a time")
+	flags.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long each set is measured")
+	flags.IntVar(&cfg.Payload, "payload", 256, "bytes of each message")
+	return cmd
+}
+
+func benchFanOutRows(t *table, report *bench.FanOutReport) {
+	t.row("INBOXES", "MESSAGES/S", "ENTRIES/S", "APPEND P50", "P99", "LOG BYTES/MESSAGE", "SINGLE APPENDS/S", "RATIO")
+	for i := range report.Sets {
+		s := &report.Sets[i]
+		t.row(s.Inboxes, int(s.Messages), int(s.Entries), s.Append.P50.String(), s.Append.P99.String(), int(s.LogBytes), int(s.Singles), fmt.Sprintf("%.1f", s.Ratio))
+	}
 }
 
 // bench measures the cluster at --endpoints, or a local one that lives as long.

@@ -43,19 +43,20 @@ type pageDocument struct {
 }
 
 type timelineDocument struct {
-	Timeline       string    `json:"timeline"`
-	FirstSeqID     uint64    `json:"first_seq_id"`
-	LastSeqID      uint64    `json:"last_seq_id"`
-	Count          uint64    `json:"count"`
-	Bytes          uint64    `json:"bytes"`
-	CreatedAt      time.Time `json:"created_at"`
-	LastServerTime time.Time `json:"last_server_time"`
-	Digest         string    `json:"digest"`
+	Timeline       string            `json:"timeline"`
+	FirstSeqID     uint64            `json:"first_seq_id"`
+	LastSeqID      uint64            `json:"last_seq_id"`
+	Count          uint64            `json:"count"`
+	Bytes          uint64            `json:"bytes"`
+	CreatedAt      time.Time         `json:"created_at"`
+	LastServerTime time.Time         `json:"last_server_time"`
+	Digest         string            `json:"digest"`
+	Attributes     map[string]string `json:"attributes,omitempty"`
 }
 
 func timelineDocumentOf(t client.Timeline) timelineDocument {
 	return timelineDocument{
-		Timeline: string(t.ID), FirstSeqID: uint64(t.First), LastSeqID: uint64(t.Last), Count: t.Count, Bytes: t.Bytes,
+		Timeline: string(t.ID), FirstSeqID: uint64(t.First), LastSeqID: uint64(t.Last), Count: t.Count, Bytes: t.Bytes, Attributes: t.Attributes,
 		CreatedAt: t.CreatedTime, LastServerTime: t.LastTime, Digest: t.Digest.String(),
 	}
 }

@@ -89,6 +89,16 @@ func (s failStopStore) CountRecipients(timeline tidemark.TimelineID) (uint64, er
 	return count, s.check(err)
 }
 
+func (s failStopStore) CountTimelines(prefix string) (count, applied uint64, err error) {
+	count, applied, err = s.store.CountTimelines(prefix)
+	return count, applied, s.check(err)
+}
+
+func (s failStopStore) Describe(timeline tidemark.TimelineID) (tidemark.Described, uint64, error) {
+	described, applied, err := s.store.Describe(timeline)
+	return described, applied, s.check(err)
+}
+
 func (s failStopStore) Level() uint32 { return s.store.Level() }
 
 func (s failStopStore) Applied() tidemark.Applied { return s.store.Applied() }
