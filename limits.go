@@ -59,6 +59,10 @@ const (
 	MaxRecipientChanges = 1000
 	// MaxTrimMessages bounds what one command trims, so that it holds up no appends.
 	MaxTrimMessages = 1000
+	// MaxPolicies bounds the retention policies of a cluster, each of which is looked at
+	// for each timeline, and MaxPolicyReaders the readers that one names.
+	MaxPolicies      = 256
+	MaxPolicyReaders = 16
 	// MaxClockSkew is how far a timeline's server time may run ahead of a new
 	// leader's clock before the leader says so in its log.
 	MaxClockSkew = 500 * time.Millisecond

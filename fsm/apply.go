@@ -176,6 +176,8 @@ func (t *transition) apply(c *command) (any, error) {
 		return boxed(t.deleteTimeline(&c.delete))
 	case kindUpdate:
 		return boxed(t.updateTimeline(&c.update))
+	case kindSetPolicy:
+		return boxed(t.setPolicy(&c.policy))
 	default:
 		return nil, fmt.Errorf("%w: command has the unknown kind %d", tidemark.ErrNewerFormat, c.kind)
 	}

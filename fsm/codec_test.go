@@ -57,6 +57,9 @@ var (
 	}}
 	someTrim   = Trim{Timeline: "conv/7", First: 300}
 	someUpdate = UpdateTimeline{Timeline: "conv/7", Set: tidemark.Attributes{{Key: "topic", Value: "tides"}, {Key: "z", Value: ""}}, Remove: []string{"a", "b"}}
+	somePolicy = SetPolicy{tidemark.Policy{
+		Prefix: "conv/", MaxAge: 90 * 24 * time.Hour, MaxMessages: 10_000, MaxBytes: 1 << 20, AckedByAll: true, AckedBy: []tidemark.ReaderID{"b", "a"}, KeepAtLeast: 5,
+	}}
 	goldenTime = time.Unix(1_800_000_000, 5)
 )
 
@@ -82,6 +85,7 @@ var golden = []struct {
 	{"trim", someTrim.Encode(), command{kind: kindTrim, trim: someTrim}},
 	{"delete-timeline", DeleteTimeline{"conv/7"}.Encode(), command{kind: kindDelete, delete: DeleteTimeline{"conv/7"}}},
 	{"update-timeline", someUpdate.Encode(), command{kind: kindUpdate, update: someUpdate}},
+	{"set-policy", somePolicy.Encode(), command{kind: kindSetPolicy, policy: somePolicy}},
 	{"set-recipients-change", someChange.Encode(), command{kind: kindSetRecipients, set: someChange}},
 }
 

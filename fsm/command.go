@@ -44,9 +44,9 @@ type AckItem struct {
 }
 
 // Level is the feature level that this version understands: 2 has floors and rewinds
-// of cursors, 3 recipients and fan-out, 4 trims, deletions and attributes. What a level adds may be proposed only when the
+// of cursors, 3 recipients and fan-out, 4 trims, deletions and attributes, 5 retention policies. What a level adds may be proposed only when the
 // store has it.
-const Level uint32 = 4
+const Level uint32 = 5
 
 // SetRecipients changes the recipient set of a timeline, which it creates if it does not
 // exist. It needs Level 3. Its result is a SetRecipientsResult.
@@ -126,6 +126,14 @@ type UpdateTimelineResult struct {
 	// Err is nil, or wraps tidemark.ErrInvalid. Nothing was changed then.
 	Err error
 }
+
+// SetPolicy replaces the retention policy of its prefix, or takes it away if it has no
+// condition. The leader trims by it, by Trim commands. It needs Level 5. Its result is a
+// SetPolicyResult.
+type SetPolicy struct{ Policy tidemark.Policy }
+
+// SetPolicyResult is the outcome of a SetPolicy: nil, or tidemark.ErrInvalid.
+type SetPolicyResult struct{ Err error }
 
 // AppendResult is the outcome of one append.
 type AppendResult struct {

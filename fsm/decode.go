@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -28,6 +29,7 @@ type command struct {
 	trim   Trim
 	delete DeleteTimeline
 	update UpdateTimeline
+	policy SetPolicy
 }
 
 // decodeEntry decodes the data of a log entry. The commands are appended to
@@ -98,6 +100,8 @@ func decodeCommand(data []byte, c *command) error {
 		err = decodeDelete(f.bytes, &c.delete)
 	case kindUpdate:
 		err = decodeUpdate(f.bytes, &c.update)
+	case kindSetPolicy:
+		err = decodePolicy(f.bytes, &c.policy.Policy)
 	default:
 		return fmt.Errorf("%w: command has the unknown kind %d", tidemark.ErrNewerFormat, f.number)
 	}
@@ -338,6 +342,36 @@ func decodeUpdate(data []byte, c *UpdateTimeline) error {
 		case f.is(fieldUpdateRemove, protowire.BytesType):
 			c.Remove = append(c.Remove, string(f.bytes))
 			r.repeated()
+		default:
+			return r.unknown(f)
+		}
+	}
+	return nil
+}
+
+func decodePolicy(data []byte, p *tidemark.Policy) error {
+	r := reader{message: "set_policy", rest: data}
+	for r.more() {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case f.is(fieldPolicyPrefix, protowire.BytesType):
+			p.Prefix = string(f.bytes)
+		case f.is(fieldPolicyMaxAge, protowire.VarintType) && f.value <= math.MaxInt64:
+			p.MaxAge = time.Duration(f.value)
+		case f.is(fieldPolicyMaxMessages, protowire.VarintType):
+			p.MaxMessages = f.value
+		case f.is(fieldPolicyMaxBytes, protowire.VarintType):
+			p.MaxBytes = f.value
+		case f.is(fieldPolicyAckedByAll, protowire.VarintType) && f.value == 1:
+			p.AckedByAll = true
+		case f.is(fieldPolicyAckedBy, protowire.BytesType):
+			p.AckedBy = append(p.AckedBy, tidemark.ReaderID(f.bytes))
+			r.repeated()
+		case f.is(fieldPolicyKeep, protowire.VarintType):
+			p.KeepAtLeast = f.value
 		default:
 			return r.unknown(f)
 		}

@@ -28,6 +28,7 @@ const (
 	kindTrim          = 7
 	kindDelete        = 8
 	kindUpdate        = 9
+	kindSetPolicy     = 10
 
 	fieldAppendTimeline   = 1
 	fieldAppendMessageID  = 2
@@ -71,6 +72,14 @@ const (
 	fieldUpdateTimeline = 1
 	fieldUpdateSet      = 2
 	fieldUpdateRemove   = 3
+
+	fieldPolicyPrefix      = 1
+	fieldPolicyMaxAge      = 2
+	fieldPolicyMaxMessages = 3
+	fieldPolicyMaxBytes    = 4
+	fieldPolicyAckedByAll  = 5
+	fieldPolicyAckedBy     = 6
+	fieldPolicyKeep        = 7
 )
 
 // EncodeEntry returns the data of a log entry that applies the encoded commands
@@ -173,6 +182,28 @@ func (c UpdateTimeline) Encode() []byte {
 		b = appendText(b, fieldUpdateRemove, key)
 	}
 	return wrap(kindUpdate, b)
+}
+
+// Encode returns the command for EncodeEntry.
+func (c SetPolicy) Encode() []byte {
+	p := &c.Policy
+	b := appendText(nil, fieldPolicyPrefix, p.Prefix)
+	b = appendNumber(b, fieldPolicyMaxAge, uint64(p.MaxAge))
+	b = appendNumber(b, fieldPolicyMaxMessages, p.MaxMessages)
+	b = appendNumber(b, fieldPolicyMaxBytes, p.MaxBytes)
+	b = appendTrue(b, fieldPolicyAckedByAll, p.AckedByAll)
+	for _, reader := range p.AckedBy {
+		b = appendText(b, fieldPolicyAckedBy, string(reader))
+	}
+	return wrap(kindSetPolicy, appendNumber(b, fieldPolicyKeep, p.KeepAtLeast))
+}
+
+// appendNumber appends the field, or nothing if it is 0.
+func appendNumber(b []byte, field protowire.Number, n uint64) []byte {
+	if n == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), n)
 }
 
 // sizeHint is at least the size of the encoded body.

@@ -71,6 +71,8 @@ func reencode(c *command) []byte {
 		return c.delete.Encode()
 	case kindUpdate:
 		return c.update.Encode()
+	case kindSetPolicy:
+		return c.policy.Encode()
 	default:
 		return Noop{}.Encode()
 	}

@@ -43,7 +43,7 @@ func randomLog(random *rand.Rand, entries int) []tidemark.Entry {
 type generator struct{ *rand.Rand }
 
 func (g generator) command() []byte {
-	switch g.IntN(15) {
+	switch g.IntN(16) {
 	case 0:
 		return Noop{}.Encode()
 	case 10:
@@ -59,6 +59,8 @@ func (g generator) command() []byte {
 		return DeleteTimeline{g.timeline()}.Encode()
 	case 14:
 		return g.update().Encode()
+	case 15:
+		return SetPolicy{tidemark.Policy{Prefix: string(g.timeline()), MaxMessages: g.Uint64N(3), AckedByAll: g.IntN(3) == 0}}.Encode()
 	case 1, 2:
 		batch := AppendBatch{Items: make([]Append, g.IntN(5))}
 		for i := range batch.Items {

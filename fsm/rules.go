@@ -31,6 +31,10 @@ const (
 
 	// Of what came with feature level 4.
 	rule4TrimMessages = 1000
+
+	// Of what came with feature level 5.
+	rule5Policies      = 256
+	rule5PolicyReaders = 16
 )
 
 // What the door lets through, apply accepts. If one of these does not compile, a
@@ -47,6 +51,8 @@ const (
 	_ uint = rule3ListedInboxes - tidemark.MaxListedInboxes
 	_ uint = rule3RecipientChanges - tidemark.MaxRecipientChanges
 	_ uint = rule4TrimMessages - tidemark.MaxTrimMessages
+	_ uint = rule5Policies - tidemark.MaxPolicies
+	_ uint = rule5PolicyReaders - tidemark.MaxPolicyReaders
 )
 
 // checkDraft reports the first broken rule. item is where the draft stands in its command.

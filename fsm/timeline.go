@@ -106,3 +106,29 @@ func merge(before tidemark.Attributes, c *UpdateTimeline) tidemark.Attributes {
 	})
 	return after
 }
+
+// setPolicy applies one SetPolicy.
+func (t *transition) setPolicy(c *SetPolicy) (SetPolicyResult, error) {
+	p := &c.Policy
+	if p.Prefix != "" {
+		if err := checkName(p.Prefix, rule1TimelineIDBytes, whole, "prefix"); err != nil {
+			return SetPolicyResult{Err: err}, nil
+		}
+	}
+	if n := len(p.AckedBy); n > rule5PolicyReaders {
+		return SetPolicyResult{Err: tidemark.Invalid("acked_by", "has %d readers; limit is %d readers", n, rule5PolicyReaders)}, nil
+	}
+	for _, reader := range p.AckedBy {
+		if err := checkName(string(reader), rule1ReaderIDBytes, whole, "acked_by"); err != nil {
+			return SetPolicyResult{Err: err}, nil
+		}
+	}
+	others, err := t.batch.CountPolicies(p.Prefix)
+	if err != nil {
+		return SetPolicyResult{}, err
+	}
+	if !p.Empty() && others >= rule5Policies {
+		return SetPolicyResult{Err: tidemark.Invalid("prefix", "would be that of policy %d; limit is %d policies", others+1, rule5Policies)}, nil
+	}
+	return SetPolicyResult{}, t.batch.SetPolicy(p)
+}

@@ -38,6 +38,8 @@ type Batch struct {
 	cursors     map[placeKey]*cursorChange
 	cursorOrder []placeKey
 
+	// policies are the prefixes whose policy this batch sets (true) or takes away.
+	policies map[string]bool
 	// cleared are the timelines that this batch deleted: of what it does not know of them
 	// itself, there is nothing.
 	cleared map[uint64]bool

@@ -26,7 +26,8 @@
 //	0x0a  number u64  timeline id         nothing: an inbox of the recipient set
 //	0x0b  number u64                      recipient set
 //	0x0c  number u64                      attributes of a timeline, if it has any
-//	0x0d                                  feature level u32, if it is above 1
+//	0x0d  prefix                          retention policy
+//	0x0e                                  feature level u32, if it is above 1
 //
 // Server times never run backwards within a timeline, so a time is found by
 // binary search over its messages, without keys of its own.
@@ -95,6 +96,12 @@
 // Recipient set, of a timeline that has or had one:
 //
 //	version u8  version of the set uvarint  count uvarint
+//
+// Retention policy:
+//
+//	version u8  flags u8 (bit 0: acked by all)  max age uvarint, in nanoseconds
+//	max messages uvarint  max bytes uvarint  keep at least uvarint
+//	readers: count uvarint, then for each: text
 //
 // Attributes of a timeline:
 //

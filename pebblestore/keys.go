@@ -22,6 +22,7 @@ const (
 	tableRecipient
 	tableRecipientSet
 	tableAttributes
+	tablePolicy
 	tableLevel
 	tableEnd // not a table: the first byte that no key has
 )
@@ -148,6 +149,8 @@ func describeKey(key []byte) string {
 		if number, rest, ok := splitNumber(key); ok && len(rest) == 0 {
 			return fmt.Sprintf("attributes of timeline number %d", number)
 		}
+	case tablePolicy:
+		return fmt.Sprintf("retention policy of the prefix %q", key[1:])
 	case tableLevel:
 		return "feature level"
 	}

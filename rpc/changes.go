@@ -14,12 +14,12 @@ import (
 // changeLevel is the feature level that has trims, deletions and attributes.
 const changeLevel = 4
 
-// change proposes a command that needs changeLevel, and returns its result.
-func change[T any](ctx context.Context, s *Server, command []byte) (result T, position []byte, err error) {
+// change proposes a command that needs the feature level, and returns its result.
+func change[T any](ctx context.Context, s *Server, level uint32, command []byte) (result T, position []byte, err error) {
 	if err := beforeProposing(ctx); err != nil {
 		return result, nil, err
 	}
-	if err := s.needLevel(ctx, changeLevel); err != nil {
+	if err := s.needLevel(ctx, level); err != nil {
 		return result, nil, err
 	}
 	proposal, err := s.Node.Propose(ctx, command)
@@ -41,7 +41,7 @@ func (s *Server) UpdateTimeline(ctx context.Context, req *tidemarkv1.UpdateTimel
 	}
 	return onLeader(ctx, s, "UpdateTimeline", req,
 		func(ctx context.Context, _ *tidemarkv1.UpdateTimelineRequest) (*tidemarkv1.UpdateTimelineResponse, error) {
-			result, position, err := change[fsm.UpdateTimelineResult](ctx, s, command.Encode())
+			result, position, err := change[fsm.UpdateTimelineResult](ctx, s, changeLevel, command.Encode())
 			if err == nil {
 				err = result.Err
 			}
@@ -106,7 +106,7 @@ func (s *Server) Trim(ctx context.Context, req *tidemarkv1.TrimRequest) (*tidema
 	}
 	return onLeader(ctx, s, "Trim", req,
 		func(ctx context.Context, _ *tidemarkv1.TrimRequest) (*tidemarkv1.TrimResponse, error) {
-			result, position, err := change[fsm.TrimResult](ctx, s, command.Encode())
+			result, position, err := change[fsm.TrimResult](ctx, s, changeLevel, command.Encode())
 			if err == nil {
 				err = result.Err
 			}
@@ -131,7 +131,7 @@ func (s *Server) DeleteTimeline(ctx context.Context, req *tidemarkv1.DeleteTimel
 	}
 	return onLeader(ctx, s, "DeleteTimeline", req,
 		func(ctx context.Context, _ *tidemarkv1.DeleteTimelineRequest) (*tidemarkv1.DeleteTimelineResponse, error) {
-			result, position, err := change[fsm.DeleteTimelineResult](ctx, s, command.Encode())
+			result, position, err := change[fsm.DeleteTimelineResult](ctx, s, changeLevel, command.Encode())
 			if err == nil {
 				err = result.Err
 			}

@@ -136,6 +136,8 @@ func succeed(n int, command *fsmpb.Command) (any, error) {
 		return fsm.DeleteTimelineResult{Head: fakeHead}, nil
 	case command.GetUpdateTimeline() != nil:
 		return fsm.UpdateTimelineResult{Head: fakeHead}, nil
+	case command.GetSetPolicy() != nil:
+		return fsm.SetPolicyResult{}, nil
 	case command.GetSetRecipients() != nil:
 		return fsm.SetRecipientsResult{Version: uint64(n), Count: 1}, nil
 	case command.GetAck() != nil:
@@ -361,6 +363,12 @@ func (s *fakeStore) CountTimelines(string) (uint64, uint64, error)          { re
 func (s *fakeStore) Describe(id tidemark.TimelineID) (tidemark.Described, uint64, error) {
 	h, applied, err := s.GetHead(id)
 	return tidemark.Described{Head: h, Attributes: tidemark.Attributes{{Key: "k", Value: "v"}}}, applied, err
+}
+func (s *fakeStore) Policies() ([]tidemark.Policy, uint64, error) {
+	return []tidemark.Policy{{Prefix: "t", MaxMessages: 5}}, 20, nil
+}
+func (s *fakeStore) TrimPoint(tidemark.TimelineID, *tidemark.Policy, tidemark.Time) (tidemark.SeqID, tidemark.Head, error) {
+	return 6, fakeHead, nil
 }
 func (s *fakeStore) Level() uint32 { return fsm.Level - s.missingLevels }
 func (s *fakeStore) Timelines(_ string, after tidemark.TimelineID, limit int) (page tidemark.TimelinePage, err error) {

@@ -91,6 +91,10 @@ type Store interface {
 	Recipients(timeline, after tidemark.TimelineID, limit int) (tidemark.RecipientPage, error)
 	// CountRecipients is 0 for a timeline that does not exist.
 	CountRecipients(timeline tidemark.TimelineID) (uint64, error)
+	// Policies are all retention policies, in byte order of their prefixes.
+	Policies() (policies []tidemark.Policy, applied uint64, err error)
+	// TrimPoint is the first message of a timeline that a policy keeps, with its head.
+	TrimPoint(tidemark.TimelineID, *tidemark.Policy, tidemark.Time) (tidemark.SeqID, tidemark.Head, error)
 	Applied() tidemark.Applied
 	// Level is the feature level of the cluster, as far as this node has applied.
 	Level() uint32

@@ -56,6 +56,11 @@ type Options struct {
 	ServerOptions []grpc.ServerOption
 	// DialOptions are for connections to the leader; nil means no transport security.
 	DialOptions []grpc.DialOption
+	// RetentionInterval is how often this node looks, while it leads, what the retention
+	// policies let go; 0 never does.
+	RetentionInterval time.Duration
+	// Clock is that of the leader; time.Now if nil.
+	Clock func() time.Time
 }
 
 // Server serves the API of one node.
@@ -94,6 +99,9 @@ func New(o Options) (*Server, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Limits = o.Limits.withDefaults()
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
 	s := &Server{
 		Options:    o,
 		admission:  newAdmission(o.Limits),
@@ -120,6 +128,9 @@ func New(o Options) (*Server, error) {
 	go s.watchHealth()
 	if o.Tails != nil {
 		go o.Tails.run(s.stopping)
+	}
+	if o.RetentionInterval > 0 {
+		go s.retain()
 	}
 	return s, nil
 }

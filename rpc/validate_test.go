@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tidemark"
@@ -49,6 +50,10 @@ func call(ctx context.Context, d *door, request proto.Message) (err error) {
 		_, err = d.timelines.Trim(ctx, req)
 	case *pb.DeleteTimelineRequest:
 		_, err = d.timelines.DeleteTimeline(ctx, req)
+	case *pb.SetPolicyRequest:
+		_, err = d.timelines.SetPolicy(ctx, req)
+	case *pb.ListPoliciesRequest:
+		_, err = d.timelines.ListPolicies(ctx, req)
 	case *pb.ListRecipientsRequest:
 		_, err = d.timelines.ListRecipients(ctx, req)
 	case *pb.GetTimelineRequest:
@@ -298,6 +303,16 @@ var refusals = []struct {
 	{"delete no timeline", &pb.DeleteTimelineRequest{}, "timeline", "empty"},
 	{"count timelines", &pb.ListTimelinesRequest{Prefix: "t", CountOnly: true}, "", ""},
 	{"count timelines page", &pb.ListTimelinesRequest{CountOnly: true, PageToken: "x"}, "page_token", "count_only"},
+
+	{"policy", &pb.SetPolicyRequest{Policy: &pb.Policy{Prefix: text(256), MaxMessages: 1, AckedBy: manyNames(16)}}, "", ""},
+	{"policy dry", &pb.SetPolicyRequest{Policy: &pb.Policy{Prefix: "t", MaxMessages: 1}, DryRun: true}, "", ""},
+	{"policy none", &pb.SetPolicyRequest{}, "policy", "must be given"},
+	{"policy prefix 257", &pb.SetPolicyRequest{Policy: &pb.Policy{Prefix: text(257)}}, "policy.prefix", "limit is 256"},
+	{"policy readers 17", &pb.SetPolicyRequest{Policy: &pb.Policy{AckedBy: manyNames(17)}}, "policy.acked_by", "limit is 16"},
+	{"policy reader twice", &pb.SetPolicyRequest{Policy: &pb.Policy{AckedBy: []string{"a", "a"}}}, "policy.acked_by", "twice"},
+	{"policy age", &pb.SetPolicyRequest{Policy: &pb.Policy{MaxAge: &durationpb.Duration{Nanos: 1}}}, "policy.max_age", "milliseconds"},
+	{"policy negative age", &pb.SetPolicyRequest{Policy: &pb.Policy{MaxAge: &durationpb.Duration{Seconds: -1}}}, "policy.max_age", "not negative"},
+	{"policies", &pb.ListPoliciesRequest{}, "", ""},
 
 	{"head", &pb.GetTimelineRequest{Timeline: "t"}, "", ""},
 	{"head no timeline", &pb.GetTimelineRequest{}, "timeline", "empty"},

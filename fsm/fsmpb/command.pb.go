@@ -113,6 +113,7 @@ type Command struct {
 	//	*Command_Trim
 	//	*Command_DeleteTimeline
 	//	*Command_UpdateTimeline
+	//	*Command_SetPolicy
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -236,6 +237,15 @@ func (x *Command) GetUpdateTimeline() *UpdateTimeline {
 	return nil
 }
 
+func (x *Command) GetSetPolicy() *SetPolicy {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SetPolicy); ok {
+			return x.SetPolicy
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -276,6 +286,10 @@ type Command_UpdateTimeline struct {
 	UpdateTimeline *UpdateTimeline `protobuf:"bytes,9,opt,name=update_timeline,json=updateTimeline,proto3,oneof"`
 }
 
+type Command_SetPolicy struct {
+	SetPolicy *SetPolicy `protobuf:"bytes,10,opt,name=set_policy,json=setPolicy,proto3,oneof"`
+}
+
 func (*Command_Append) isCommand_Kind() {}
 
 func (*Command_AppendBatch) isCommand_Kind() {}
@@ -293,6 +307,8 @@ func (*Command_Trim) isCommand_Kind() {}
 func (*Command_DeleteTimeline) isCommand_Kind() {}
 
 func (*Command_UpdateTimeline) isCommand_Kind() {}
+
+func (*Command_SetPolicy) isCommand_Kind() {}
 
 // Append puts one message at the end of a timeline, and creates the timeline if
 // it does not exist. Names and texts are bytes: apply decides whether they are
@@ -981,6 +997,101 @@ func (x *UpdateTimeline) GetRemove() [][]byte {
 	return nil
 }
 
+// SetPolicy replaces the retention policy of a prefix, or takes it away if there is no
+// condition.
+type SetPolicy struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Prefix []byte                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// In nanoseconds; 0 is no condition, as in the others.
+	MaxAge        uint64   `protobuf:"varint,2,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	MaxMessages   uint64   `protobuf:"varint,3,opt,name=max_messages,json=maxMessages,proto3" json:"max_messages,omitempty"`
+	MaxBytes      uint64   `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	AckedByAll    bool     `protobuf:"varint,5,opt,name=acked_by_all,json=ackedByAll,proto3" json:"acked_by_all,omitempty"`
+	AckedBy       [][]byte `protobuf:"bytes,6,rep,name=acked_by,json=ackedBy,proto3" json:"acked_by,omitempty"`
+	KeepAtLeast   uint64   `protobuf:"varint,7,opt,name=keep_at_least,json=keepAtLeast,proto3" json:"keep_at_least,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPolicy) Reset() {
+	*x = SetPolicy{}
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPolicy) ProtoMessage() {}
+
+func (x *SetPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPolicy.ProtoReflect.Descriptor instead.
+func (*SetPolicy) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SetPolicy) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *SetPolicy) GetMaxAge() uint64 {
+	if x != nil {
+		return x.MaxAge
+	}
+	return 0
+}
+
+func (x *SetPolicy) GetMaxMessages() uint64 {
+	if x != nil {
+		return x.MaxMessages
+	}
+	return 0
+}
+
+func (x *SetPolicy) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *SetPolicy) GetAckedByAll() bool {
+	if x != nil {
+		return x.AckedByAll
+	}
+	return false
+}
+
+func (x *SetPolicy) GetAckedBy() [][]byte {
+	if x != nil {
+		return x.AckedBy
+	}
+	return nil
+}
+
+func (x *SetPolicy) GetKeepAtLeast() uint64 {
+	if x != nil {
+		return x.KeepAtLeast
+	}
+	return 0
+}
+
 var File_fsm_fsmpb_command_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_command_proto_rawDesc = "" +
@@ -990,7 +1101,7 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vleader_time\x18\x02 \x01(\x10R\n" +
 	"leaderTime\x12\x1a\n" +
-	"\bcommands\x18\x03 \x03(\fR\bcommands\"\xac\x04\n" +
+	"\bcommands\x18\x03 \x03(\fR\bcommands\"\xe9\x04\n" +
 	"\aCommand\x121\n" +
 	"\x06append\x18\x01 \x01(\v2\x17.tidemark.fsm.v1.AppendH\x00R\x06append\x12A\n" +
 	"\fappend_batch\x18\x02 \x01(\v2\x1c.tidemark.fsm.v1.AppendBatchH\x00R\vappendBatch\x12(\n" +
@@ -1001,7 +1112,10 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\x0eset_recipients\x18\x06 \x01(\v2\x1e.tidemark.fsm.v1.SetRecipientsH\x00R\rsetRecipients\x12+\n" +
 	"\x04trim\x18\a \x01(\v2\x15.tidemark.fsm.v1.TrimH\x00R\x04trim\x12J\n" +
 	"\x0fdelete_timeline\x18\b \x01(\v2\x1f.tidemark.fsm.v1.DeleteTimelineH\x00R\x0edeleteTimeline\x12J\n" +
-	"\x0fupdate_timeline\x18\t \x01(\v2\x1f.tidemark.fsm.v1.UpdateTimelineH\x00R\x0eupdateTimelineB\x06\n" +
+	"\x0fupdate_timeline\x18\t \x01(\v2\x1f.tidemark.fsm.v1.UpdateTimelineH\x00R\x0eupdateTimeline\x12;\n" +
+	"\n" +
+	"set_policy\x18\n" +
+	" \x01(\v2\x1a.tidemark.fsm.v1.SetPolicyH\x00R\tsetPolicyB\x06\n" +
 	"\x04kind\"\xfb\x03\n" +
 	"\x06Append\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\fR\btimeline\x12\x1d\n" +
@@ -1066,7 +1180,16 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\x0eUpdateTimeline\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\fR\btimeline\x12,\n" +
 	"\x03set\x18\x02 \x03(\v2\x1a.tidemark.fsm.v1.AttributeR\x03set\x12\x16\n" +
-	"\x06remove\x18\x03 \x03(\fR\x06removeB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
+	"\x06remove\x18\x03 \x03(\fR\x06remove\"\xdd\x01\n" +
+	"\tSetPolicy\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\fR\x06prefix\x12\x17\n" +
+	"\amax_age\x18\x02 \x01(\x04R\x06maxAge\x12!\n" +
+	"\fmax_messages\x18\x03 \x01(\x04R\vmaxMessages\x12\x1b\n" +
+	"\tmax_bytes\x18\x04 \x01(\x04R\bmaxBytes\x12 \n" +
+	"\facked_by_all\x18\x05 \x01(\bR\n" +
+	"ackedByAll\x12\x19\n" +
+	"\backed_by\x18\x06 \x03(\fR\aackedBy\x12\"\n" +
+	"\rkeep_at_least\x18\a \x01(\x04R\vkeepAtLeastB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
 
 var (
 	file_fsm_fsmpb_command_proto_rawDescOnce sync.Once
@@ -1080,7 +1203,7 @@ func file_fsm_fsmpb_command_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_command_proto_rawDescData
 }
 
-var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_fsm_fsmpb_command_proto_goTypes = []any{
 	(*Entry)(nil),          // 0: tidemark.fsm.v1.Entry
 	(*Command)(nil),        // 1: tidemark.fsm.v1.Command
@@ -1095,6 +1218,7 @@ var file_fsm_fsmpb_command_proto_goTypes = []any{
 	(*Trim)(nil),           // 10: tidemark.fsm.v1.Trim
 	(*DeleteTimeline)(nil), // 11: tidemark.fsm.v1.DeleteTimeline
 	(*UpdateTimeline)(nil), // 12: tidemark.fsm.v1.UpdateTimeline
+	(*SetPolicy)(nil),      // 13: tidemark.fsm.v1.SetPolicy
 }
 var file_fsm_fsmpb_command_proto_depIdxs = []int32{
 	2,  // 0: tidemark.fsm.v1.Command.append:type_name -> tidemark.fsm.v1.Append
@@ -1106,15 +1230,16 @@ var file_fsm_fsmpb_command_proto_depIdxs = []int32{
 	10, // 6: tidemark.fsm.v1.Command.trim:type_name -> tidemark.fsm.v1.Trim
 	11, // 7: tidemark.fsm.v1.Command.delete_timeline:type_name -> tidemark.fsm.v1.DeleteTimeline
 	12, // 8: tidemark.fsm.v1.Command.update_timeline:type_name -> tidemark.fsm.v1.UpdateTimeline
-	3,  // 9: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
-	2,  // 10: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
-	6,  // 11: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
-	3,  // 12: tidemark.fsm.v1.UpdateTimeline.set:type_name -> tidemark.fsm.v1.Attribute
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	13, // 9: tidemark.fsm.v1.Command.set_policy:type_name -> tidemark.fsm.v1.SetPolicy
+	3,  // 10: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
+	2,  // 11: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
+	6,  // 12: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
+	3,  // 13: tidemark.fsm.v1.UpdateTimeline.set:type_name -> tidemark.fsm.v1.Attribute
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_command_proto_init() }
@@ -1132,6 +1257,7 @@ func file_fsm_fsmpb_command_proto_init() {
 		(*Command_Trim)(nil),
 		(*Command_DeleteTimeline)(nil),
 		(*Command_UpdateTimeline)(nil),
+		(*Command_SetPolicy)(nil),
 	}
 	file_fsm_fsmpb_command_proto_msgTypes[2].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[5].OneofWrappers = []any{}
@@ -1144,7 +1270,7 @@ func file_fsm_fsmpb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_command_proto_rawDesc), len(file_fsm_fsmpb_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

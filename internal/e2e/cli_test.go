@@ -136,6 +136,15 @@ func TestCommandLine(t *testing.T) {
 	if got := c.cli("", "trim", "group/1", "--keep", "0", "-o", "jsonl"); !strings.Contains(got, `"first_seq_id":2,"last_seq_id":1,"count":0`) {
 		t.Errorf("trim: %s", got)
 	}
+	if got := c.cli("", "policy", "set", "conv/", "--max-messages", "1", "--keep-at-least", "1", "--dry-run", "-o", "jsonl"); !strings.Contains(got, `"timelines_trimmed":1,"messages_trimmed":2`) {
+		t.Errorf("dry run: %s", got)
+	}
+	c.cli("", "policy", "set", "old/", "--max-age", "720h", "--acked-by-all")
+	if got := c.cli("", "policy", "list", "-o", "jsonl"); !strings.Contains(got, `{"prefix":"old/","max_age":"720h0m0s","acked_by_all":true}`) {
+		t.Errorf("policies: %s", got)
+	}
+	c.cli("", "policy", "remove", "old/")
+	wantFailure(t, c.tryCLI("", "policy", "set", "old/"), 2, "a condition must be given")
 	wantFailure(t, c.tryCLI("", "delete", "inbox/carol"), 2, "--yes")
 	c.cli("", "delete", "inbox/carol", "--yes")
 	if got := c.cli("", "timelines", "--prefix", "inbox/", "--count"); strings.TrimSpace(got) != "2" {

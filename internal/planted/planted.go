@@ -50,6 +50,8 @@ const (
 	// FanOutInTwo delivers to half of the inboxes with the next entry only, and forgets
 	// that when the process ends (fsm).
 	FanOutInTwo Bug = "fan-out-in-two"
+	// TrimOneTooFar trims one message more than the policy lets go (rpc).
+	TrimOneTooFar Bug = "trim-one-too-far"
 	// TailSkip leaves a message out when a tail goes on behind another one (rpc).
 	TailSkip Bug = "tail-skip"
 )
@@ -58,7 +60,7 @@ const (
 func All() []Bug {
 	return []Bug{
 		EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, TimeRegress, AppliedOutsideBatch, RestoreWithoutRename,
-		UnverifiedLog, RefusedInFlight, ClockLease, FreshOnArrival, SnapshotWithoutCursors, UngatedChange, UnreadByDevice, FanOutInTwo, TailSkip,
+		UnverifiedLog, RefusedInFlight, ClockLease, FreshOnArrival, SnapshotWithoutCursors, UngatedChange, UnreadByDevice, FanOutInTwo, TrimOneTooFar, TailSkip,
 	}
 }
 

@@ -102,6 +102,7 @@ func All() []Checker {
 		direct{"cursor-regress", cursorRegress},
 		direct{"unread-count", unreadCount},
 		direct{"fan-out", fanOut},
+		direct{"retention", retention},
 		direct{"atomic-batch", atomicBatch},
 		direct{"expected-seq", expectedSeq},
 		direct{"replica-divergence", replicaDivergence},

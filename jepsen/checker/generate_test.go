@@ -118,6 +118,7 @@ func generate(w workload) *history.History {
 	s.now += time.Second
 	s.followAll()
 	s.fanOutAll()
+	s.keepAll()
 	s.readBack()
 	h := &history.History{Meta: history.Meta{Name: "simulated", Seed: w.seed, Nodes: []string{"n1", "n2", "n3"}}}
 	slices.SortFunc(s.ops, func(a, b *history.Operation) int {

@@ -133,8 +133,8 @@ func (x *index) timeline(name string) *timeline {
 }
 
 func (x *index) addOperation(op *history.Operation) {
-	if op.Kind == history.KindFanOut {
-		return // see fanOut
+	if op.Kind == history.KindFanOut || op.Kind == history.KindKept {
+		return // see fanOut and retention
 	}
 	for i := range op.Items {
 		item := &op.Items[i]

@@ -50,7 +50,7 @@ func malformed(op *history.Operation) string {
 		if len(op.Items) != 1 || len(op.Inboxes) == 0 {
 			return "delivers nothing, or to nobody"
 		}
-	case history.KindInbox, history.KindFinalInbox:
+	case history.KindInbox, history.KindFinalInbox, history.KindKept, history.KindFinalKept:
 		if op.Timeline == "" {
 			return "names no timeline"
 		}

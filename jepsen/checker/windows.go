@@ -67,8 +67,8 @@ func traces(h *history.History) []*trace {
 	for i := range h.Operations {
 		op := &h.Operations[i]
 		switch {
-		case op.Kind == history.KindFanOut || op.Kind == history.KindInbox || op.Kind == history.KindFinalInbox:
-			// The checker of fan-outs judges them.
+		case slices.Contains([]history.Kind{history.KindFanOut, history.KindInbox, history.KindFinalInbox, history.KindKept, history.KindFinalKept}, op.Kind):
+			// They have checkers of their own.
 		case len(op.Items) > 0:
 			addAppends(op, of)
 		case op.Timeline != "":

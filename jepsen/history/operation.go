@@ -37,6 +37,10 @@ const (
 	KindFanOut     Kind = "fan-out"
 	KindInbox      Kind = "inbox"
 	KindFinalInbox Kind = "final-inbox"
+	// KindKept is an append to, or a page of, a timeline with a retention policy, and
+	// KindFinalKept a page of one after the run.
+	KindKept      Kind = "kept"
+	KindFinalKept Kind = "final-kept"
 	// KindTail is some messages that a subscription got; its Process gets those of one
 	// timeline only, and From is the last SeqID that it had before.
 	KindTail Kind = "tail"
@@ -129,6 +133,8 @@ type Operation struct {
 	// Items are the messages of a KindAppend (one) or a KindBatch, in the order sent.
 	Items []Item `json:"items,omitempty"`
 
+	// Keep is how many of the newest messages of the timeline the policy keeps.
+	Keep uint64 `json:"keep,omitempty"`
 	// Inboxes are those that a KindFanOut delivers to.
 	Inboxes []string `json:"inboxes,omitempty"`
 

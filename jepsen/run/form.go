@@ -39,7 +39,7 @@ const (
 func (r *run) form(ctx context.Context) error {
 	options := host.Options{
 		Binary: r.Binary, OldBinary: r.OldBinary, Dir: r.path("nodes"), Nodes: r.Nodes,
-		Args: r.Args, Env: r.Env, Loopback: r.Loopback, Logger: r.Logger,
+		Args: r.nodeArgs(), Env: r.Env, Loopback: r.Loopback, Logger: r.Logger,
 	}
 	if r.wantsDisk() {
 		if err := disk.Supported(); err != nil {
@@ -215,4 +215,13 @@ func (r *run) leave() error {
 		errs = append(errs, r.host.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// nodeArgs are those of the options, and one that the oldest kept version does not know:
+// policies are looked at every second, and not only every minute.
+func (r *run) nodeArgs() []string {
+	if r.OldBinary != "" {
+		return r.Args
+	}
+	return append([]string{"--retention-interval=1s"}, r.Args...)
 }

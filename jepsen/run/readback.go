@@ -104,6 +104,9 @@ func (r *run) readBackFrom(ctx context.Context, n host.Node, end tidemark.Positi
 	for _, timeline := range append(workload.Groups(), workload.Inboxes()...) {
 		errs = append(errs, readTimeline(ctx, process, c, history.KindFinalInbox, string(n.ID()), timeline, end))
 	}
+	for _, timeline := range workload.KeptTimelines() {
+		errs = append(errs, readTimeline(ctx, process, c, history.KindFinalKept, string(n.ID()), timeline, end))
+	}
 	for _, reader := range slices.Sorted(maps.Keys(readers)) {
 		errs = append(errs, readUnread(ctx, process, c, string(n.ID()), reader, end))
 	}

@@ -9,6 +9,7 @@ package tidemarkv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -4168,6 +4169,337 @@ func (x *TrimResponse) GetPosition() []byte {
 	return nil
 }
 
+// Policy lets messages go for which every condition that is given allows it. Without any
+// condition nothing goes. Of several policies the one with the longest prefix holds, alone.
+type Policy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What ids of timelines start with; empty for all.
+	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Allows messages that are older, by server time and the leader's clock. In whole milliseconds.
+	MaxAge *durationpb.Duration `protobuf:"bytes,2,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// Allows messages beyond the newest so many; 0 is no condition.
+	MaxMessages uint64 `protobuf:"varint,3,opt,name=max_messages,json=maxMessages,proto3" json:"max_messages,omitempty"`
+	// Allows messages without which the timeline has still at least so many bytes; 0 is no condition.
+	MaxBytes uint64 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// Allows messages that every cursor of the timeline has delivered; without any cursor, none.
+	AckedByAll bool `protobuf:"varint,5,opt,name=acked_by_all,json=ackedByAll,proto3" json:"acked_by_all,omitempty"`
+	// Allows messages that each of these readers has delivered. At most 16.
+	AckedBy []string `protobuf:"bytes,6,rep,name=acked_by,json=ackedBy,proto3" json:"acked_by,omitempty"`
+	// The newest so many never go.
+	KeepAtLeast   uint64 `protobuf:"varint,7,opt,name=keep_at_least,json=keepAtLeast,proto3" json:"keep_at_least,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Policy) Reset() {
+	*x = Policy{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Policy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Policy) ProtoMessage() {}
+
+func (x *Policy) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Policy.ProtoReflect.Descriptor instead.
+func (*Policy) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *Policy) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Policy) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *Policy) GetMaxMessages() uint64 {
+	if x != nil {
+		return x.MaxMessages
+	}
+	return 0
+}
+
+func (x *Policy) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *Policy) GetAckedByAll() bool {
+	if x != nil {
+		return x.AckedByAll
+	}
+	return false
+}
+
+func (x *Policy) GetAckedBy() []string {
+	if x != nil {
+		return x.AckedBy
+	}
+	return nil
+}
+
+func (x *Policy) GetKeepAtLeast() uint64 {
+	if x != nil {
+		return x.KeepAtLeast
+	}
+	return 0
+}
+
+type SetPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Takes the place of that of the prefix; without a condition it takes it away. There are
+	// at most 256.
+	Policy *Policy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// Changes nothing, and answers what this policy would trim now, whatever other policies say.
+	DryRun        bool `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPolicyRequest) Reset() {
+	*x = SetPolicyRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPolicyRequest) ProtoMessage() {}
+
+func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
+func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *SetPolicyRequest) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *SetPolicyRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type SetPolicyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only of a dry run: of the timelines with the prefix, how many were looked at (at most
+	// 10,000), how many would lose messages, and how many messages; by bytes, at most 1,000
+	// of each timeline are looked at.
+	TimelinesSeen    uint64 `protobuf:"varint,1,opt,name=timelines_seen,json=timelinesSeen,proto3" json:"timelines_seen,omitempty"`
+	TimelinesTrimmed uint64 `protobuf:"varint,2,opt,name=timelines_trimmed,json=timelinesTrimmed,proto3" json:"timelines_trimmed,omitempty"`
+	MessagesTrimmed  uint64 `protobuf:"varint,3,opt,name=messages_trimmed,json=messagesTrimmed,proto3" json:"messages_trimmed,omitempty"`
+	Position         []byte `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SetPolicyResponse) Reset() {
+	*x = SetPolicyResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPolicyResponse) ProtoMessage() {}
+
+func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
+func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *SetPolicyResponse) GetTimelinesSeen() uint64 {
+	if x != nil {
+		return x.TimelinesSeen
+	}
+	return 0
+}
+
+func (x *SetPolicyResponse) GetTimelinesTrimmed() uint64 {
+	if x != nil {
+		return x.TimelinesTrimmed
+	}
+	return 0
+}
+
+func (x *SetPolicyResponse) GetMessagesTrimmed() uint64 {
+	if x != nil {
+		return x.MessagesTrimmed
+	}
+	return 0
+}
+
+func (x *SetPolicyResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type ListPoliciesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Consistency   *Consistency           `protobuf:"bytes,1,opt,name=consistency,proto3" json:"consistency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPoliciesRequest) Reset() {
+	*x = ListPoliciesRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPoliciesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPoliciesRequest) ProtoMessage() {}
+
+func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
+func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ListPoliciesRequest) GetConsistency() *Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return nil
+}
+
+type ListPoliciesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Policies      []*Policy              `protobuf:"bytes,1,rep,name=policies,proto3" json:"policies,omitempty"`
+	Position      []byte                 `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	AppliedIndex  uint64                 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPoliciesResponse) Reset() {
+	*x = ListPoliciesResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPoliciesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPoliciesResponse) ProtoMessage() {}
+
+func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
+func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ListPoliciesResponse) GetPolicies() []*Policy {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *ListPoliciesResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *ListPoliciesResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
 type DeleteTimelineRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Timeline      string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
@@ -4177,7 +4509,7 @@ type DeleteTimelineRequest struct {
 
 func (x *DeleteTimelineRequest) Reset() {
 	*x = DeleteTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4189,7 +4521,7 @@ func (x *DeleteTimelineRequest) String() string {
 func (*DeleteTimelineRequest) ProtoMessage() {}
 
 func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4202,7 +4534,7 @@ func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTimelineRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{48}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeleteTimelineRequest) GetTimeline() string {
@@ -4226,7 +4558,7 @@ type DeleteTimelineResponse struct {
 
 func (x *DeleteTimelineResponse) Reset() {
 	*x = DeleteTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4238,7 +4570,7 @@ func (x *DeleteTimelineResponse) String() string {
 func (*DeleteTimelineResponse) ProtoMessage() {}
 
 func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4251,7 +4583,7 @@ func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTimelineResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{49}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *DeleteTimelineResponse) GetTimeline() *Timeline {
@@ -4278,7 +4610,7 @@ type GetTimelineRequest struct {
 
 func (x *GetTimelineRequest) Reset() {
 	*x = GetTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4290,7 +4622,7 @@ func (x *GetTimelineRequest) String() string {
 func (*GetTimelineRequest) ProtoMessage() {}
 
 func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4303,7 +4635,7 @@ func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineRequest.ProtoReflect.Descriptor instead.
 func (*GetTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{50}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetTimelineRequest) GetTimeline() string {
@@ -4331,7 +4663,7 @@ type GetTimelineResponse struct {
 
 func (x *GetTimelineResponse) Reset() {
 	*x = GetTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4343,7 +4675,7 @@ func (x *GetTimelineResponse) String() string {
 func (*GetTimelineResponse) ProtoMessage() {}
 
 func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4356,7 +4688,7 @@ func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineResponse.ProtoReflect.Descriptor instead.
 func (*GetTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetTimelineResponse) GetTimeline() *Timeline {
@@ -4397,7 +4729,7 @@ type ListTimelinesRequest struct {
 
 func (x *ListTimelinesRequest) Reset() {
 	*x = ListTimelinesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4409,7 +4741,7 @@ func (x *ListTimelinesRequest) String() string {
 func (*ListTimelinesRequest) ProtoMessage() {}
 
 func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4422,7 +4754,7 @@ func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelinesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListTimelinesRequest) GetPrefix() string {
@@ -4475,7 +4807,7 @@ type ListTimelinesResponse struct {
 
 func (x *ListTimelinesResponse) Reset() {
 	*x = ListTimelinesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4487,7 +4819,7 @@ func (x *ListTimelinesResponse) String() string {
 func (*ListTimelinesResponse) ProtoMessage() {}
 
 func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4500,7 +4832,7 @@ func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelinesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListTimelinesResponse) GetCount() uint64 {
@@ -4546,7 +4878,7 @@ type Consistency_Linearizable struct {
 
 func (x *Consistency_Linearizable) Reset() {
 	*x = Consistency_Linearizable{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4558,7 +4890,7 @@ func (x *Consistency_Linearizable) String() string {
 func (*Consistency_Linearizable) ProtoMessage() {}
 
 func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4583,7 +4915,7 @@ type Consistency_Session struct {
 
 func (x *Consistency_Session) Reset() {
 	*x = Consistency_Session{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4595,7 +4927,7 @@ func (x *Consistency_Session) String() string {
 func (*Consistency_Session) ProtoMessage() {}
 
 func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4629,7 +4961,7 @@ type Consistency_Local struct {
 
 func (x *Consistency_Local) Reset() {
 	*x = Consistency_Local{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4641,7 +4973,7 @@ func (x *Consistency_Local) String() string {
 func (*Consistency_Local) ProtoMessage() {}
 
 func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4668,7 +5000,7 @@ var File_rpc_tidemarkv1_timeline_proto protoreflect.FileDescriptor
 
 const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\n" +
-	"\x1drpc/tidemarkv1/timeline.proto\x12\vtidemark.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x03\n" +
+	"\x1drpc/tidemarkv1/timeline.proto\x12\vtidemark.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x03\n" +
 	"\aMessage\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x15\n" +
 	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x12\x1d\n" +
@@ -5006,7 +5338,30 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\fTrimResponse\x121\n" +
 	"\btimeline\x18\x01 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x18\n" +
 	"\atrimmed\x18\x02 \x01(\x04R\atrimmed\x12\x1a\n" +
-	"\bposition\x18\x03 \x01(\fR\bposition\"3\n" +
+	"\bposition\x18\x03 \x01(\fR\bposition\"\xf5\x01\n" +
+	"\x06Policy\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x122\n" +
+	"\amax_age\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12!\n" +
+	"\fmax_messages\x18\x03 \x01(\x04R\vmaxMessages\x12\x1b\n" +
+	"\tmax_bytes\x18\x04 \x01(\x04R\bmaxBytes\x12 \n" +
+	"\facked_by_all\x18\x05 \x01(\bR\n" +
+	"ackedByAll\x12\x19\n" +
+	"\backed_by\x18\x06 \x03(\tR\aackedBy\x12\"\n" +
+	"\rkeep_at_least\x18\a \x01(\x04R\vkeepAtLeast\"X\n" +
+	"\x10SetPolicyRequest\x12+\n" +
+	"\x06policy\x18\x01 \x01(\v2\x13.tidemark.v1.PolicyR\x06policy\x12\x17\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"\xae\x01\n" +
+	"\x11SetPolicyResponse\x12%\n" +
+	"\x0etimelines_seen\x18\x01 \x01(\x04R\rtimelinesSeen\x12+\n" +
+	"\x11timelines_trimmed\x18\x02 \x01(\x04R\x10timelinesTrimmed\x12)\n" +
+	"\x10messages_trimmed\x18\x03 \x01(\x04R\x0fmessagesTrimmed\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\fR\bposition\"Q\n" +
+	"\x13ListPoliciesRequest\x12:\n" +
+	"\vconsistency\x18\x01 \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistency\"\x88\x01\n" +
+	"\x14ListPoliciesResponse\x12/\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x13.tidemark.v1.PolicyR\bpolicies\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\x12#\n" +
+	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"3\n" +
 	"\x15DeleteTimelineRequest\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\"g\n" +
 	"\x16DeleteTimelineResponse\x121\n" +
@@ -5049,8 +5404,7 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x11TAIL_PRIORITY_LOW\x10\x03*F\n" +
 	"\vCursorOrder\x12\x1c\n" +
 	"\x18CURSOR_ORDER_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\x93\n" +
-	"\n" +
+	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\xb4\v\n" +
 	"\x0fTimelineService\x12A\n" +
 	"\x06Append\x12\x1a.tidemark.v1.AppendRequest\x1a\x1b.tidemark.v1.AppendResponse\x12P\n" +
 	"\vAppendBatch\x12\x1f.tidemark.v1.AppendBatchRequest\x1a .tidemark.v1.AppendBatchResponse\x12W\n" +
@@ -5066,7 +5420,9 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x0eListRecipients\x12\".tidemark.v1.ListRecipientsRequest\x1a#.tidemark.v1.ListRecipientsResponse\x12Y\n" +
 	"\x0eUpdateTimeline\x12\".tidemark.v1.UpdateTimelineRequest\x1a#.tidemark.v1.UpdateTimelineResponse\x12;\n" +
 	"\x04Trim\x12\x18.tidemark.v1.TrimRequest\x1a\x19.tidemark.v1.TrimResponse\x12Y\n" +
-	"\x0eDeleteTimeline\x12\".tidemark.v1.DeleteTimelineRequest\x1a#.tidemark.v1.DeleteTimelineResponse\x12P\n" +
+	"\x0eDeleteTimeline\x12\".tidemark.v1.DeleteTimelineRequest\x1a#.tidemark.v1.DeleteTimelineResponse\x12J\n" +
+	"\tSetPolicy\x12\x1d.tidemark.v1.SetPolicyRequest\x1a\x1e.tidemark.v1.SetPolicyResponse\x12S\n" +
+	"\fListPolicies\x12 .tidemark.v1.ListPoliciesRequest\x1a!.tidemark.v1.ListPoliciesResponse\x12P\n" +
 	"\vGetTimeline\x12\x1f.tidemark.v1.GetTimelineRequest\x1a .tidemark.v1.GetTimelineResponse\x12V\n" +
 	"\rListTimelines\x12!.tidemark.v1.ListTimelinesRequest\x1a\".tidemark.v1.ListTimelinesResponseB$Z\"tidemark/rpc/tidemarkv1;tidemarkv1b\x06proto3"
 
@@ -5083,7 +5439,7 @@ func file_rpc_tidemarkv1_timeline_proto_rawDescGZIP() []byte {
 }
 
 var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(Direction)(0),                   // 0: tidemark.v1.Direction
 	(SyncPriority)(0),                // 1: tidemark.v1.SyncPriority
@@ -5137,43 +5493,49 @@ var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(*UpdateTimelineResponse)(nil),   // 49: tidemark.v1.UpdateTimelineResponse
 	(*TrimRequest)(nil),              // 50: tidemark.v1.TrimRequest
 	(*TrimResponse)(nil),             // 51: tidemark.v1.TrimResponse
-	(*DeleteTimelineRequest)(nil),    // 52: tidemark.v1.DeleteTimelineRequest
-	(*DeleteTimelineResponse)(nil),   // 53: tidemark.v1.DeleteTimelineResponse
-	(*GetTimelineRequest)(nil),       // 54: tidemark.v1.GetTimelineRequest
-	(*GetTimelineResponse)(nil),      // 55: tidemark.v1.GetTimelineResponse
-	(*ListTimelinesRequest)(nil),     // 56: tidemark.v1.ListTimelinesRequest
-	(*ListTimelinesResponse)(nil),    // 57: tidemark.v1.ListTimelinesResponse
-	nil,                              // 58: tidemark.v1.Message.AttributesEntry
-	nil,                              // 59: tidemark.v1.AppendRequest.AttributesEntry
-	nil,                              // 60: tidemark.v1.Error.MetadataEntry
-	(*Consistency_Linearizable)(nil), // 61: tidemark.v1.Consistency.Linearizable
-	(*Consistency_Session)(nil),      // 62: tidemark.v1.Consistency.Session
-	(*Consistency_Local)(nil),        // 63: tidemark.v1.Consistency.Local
-	nil,                              // 64: tidemark.v1.Timeline.AttributesEntry
-	nil,                              // 65: tidemark.v1.UpdateTimelineRequest.SetEntry
-	(*timestamppb.Timestamp)(nil),    // 66: google.protobuf.Timestamp
+	(*Policy)(nil),                   // 52: tidemark.v1.Policy
+	(*SetPolicyRequest)(nil),         // 53: tidemark.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),        // 54: tidemark.v1.SetPolicyResponse
+	(*ListPoliciesRequest)(nil),      // 55: tidemark.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),     // 56: tidemark.v1.ListPoliciesResponse
+	(*DeleteTimelineRequest)(nil),    // 57: tidemark.v1.DeleteTimelineRequest
+	(*DeleteTimelineResponse)(nil),   // 58: tidemark.v1.DeleteTimelineResponse
+	(*GetTimelineRequest)(nil),       // 59: tidemark.v1.GetTimelineRequest
+	(*GetTimelineResponse)(nil),      // 60: tidemark.v1.GetTimelineResponse
+	(*ListTimelinesRequest)(nil),     // 61: tidemark.v1.ListTimelinesRequest
+	(*ListTimelinesResponse)(nil),    // 62: tidemark.v1.ListTimelinesResponse
+	nil,                              // 63: tidemark.v1.Message.AttributesEntry
+	nil,                              // 64: tidemark.v1.AppendRequest.AttributesEntry
+	nil,                              // 65: tidemark.v1.Error.MetadataEntry
+	(*Consistency_Linearizable)(nil), // 66: tidemark.v1.Consistency.Linearizable
+	(*Consistency_Session)(nil),      // 67: tidemark.v1.Consistency.Session
+	(*Consistency_Local)(nil),        // 68: tidemark.v1.Consistency.Local
+	nil,                              // 69: tidemark.v1.Timeline.AttributesEntry
+	nil,                              // 70: tidemark.v1.UpdateTimelineRequest.SetEntry
+	(*timestamppb.Timestamp)(nil),    // 71: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 72: google.protobuf.Duration
 }
 var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
-	58, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
-	66, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
-	66, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
+	63, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
+	71, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
+	71, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
 	5,  // 3: tidemark.v1.Message.source:type_name -> tidemark.v1.Source
-	59, // 4: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
-	66, // 5: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
+	64, // 4: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
+	71, // 5: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
 	7,  // 6: tidemark.v1.AppendRequest.fan_out:type_name -> tidemark.v1.FanOut
-	66, // 7: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
+	71, // 7: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
 	6,  // 8: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
 	11, // 9: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
 	8,  // 10: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
 	12, // 11: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
-	60, // 12: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
+	65, // 12: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
 	6,  // 13: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
 	8,  // 14: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
 	12, // 15: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
-	61, // 16: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
-	62, // 17: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
-	63, // 18: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
-	66, // 19: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
+	66, // 16: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
+	67, // 17: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
+	68, // 18: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
+	71, // 19: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
 	0,  // 20: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
 	15, // 21: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
 	17, // 22: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
@@ -5204,62 +5566,70 @@ var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
 	4,  // 47: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
 	38, // 48: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
 	40, // 49: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
-	66, // 50: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
-	66, // 51: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
+	71, // 50: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
+	71, // 51: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
 	15, // 52: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
 	3,  // 53: tidemark.v1.ListCursorsRequest.order:type_name -> tidemark.v1.CursorOrder
 	40, // 54: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
 	15, // 55: tidemark.v1.ListRecipientsRequest.consistency:type_name -> tidemark.v1.Consistency
-	66, // 56: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
-	66, // 57: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
-	64, // 58: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
-	65, // 59: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
+	71, // 56: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
+	71, // 57: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
+	69, // 58: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
+	70, // 59: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
 	47, // 60: tidemark.v1.UpdateTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
 	47, // 61: tidemark.v1.TrimResponse.timeline:type_name -> tidemark.v1.Timeline
-	47, // 62: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 63: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
-	47, // 64: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 65: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
-	47, // 66: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
-	6,  // 67: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
-	9,  // 68: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
-	13, // 69: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
-	16, // 70: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
-	19, // 71: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
-	21, // 72: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
-	25, // 73: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
-	28, // 74: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
-	37, // 75: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
-	41, // 76: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
-	43, // 77: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
-	45, // 78: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
-	48, // 79: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
-	50, // 80: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
-	52, // 81: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
-	54, // 82: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
-	56, // 83: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
-	8,  // 84: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
-	10, // 85: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
-	14, // 86: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
-	18, // 87: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
-	20, // 88: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
-	23, // 89: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
-	27, // 90: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
-	30, // 91: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
-	39, // 92: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
-	42, // 93: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
-	44, // 94: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
-	46, // 95: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
-	49, // 96: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
-	51, // 97: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
-	53, // 98: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
-	55, // 99: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
-	57, // 100: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
-	84, // [84:101] is the sub-list for method output_type
-	67, // [67:84] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	72, // 62: tidemark.v1.Policy.max_age:type_name -> google.protobuf.Duration
+	52, // 63: tidemark.v1.SetPolicyRequest.policy:type_name -> tidemark.v1.Policy
+	15, // 64: tidemark.v1.ListPoliciesRequest.consistency:type_name -> tidemark.v1.Consistency
+	52, // 65: tidemark.v1.ListPoliciesResponse.policies:type_name -> tidemark.v1.Policy
+	47, // 66: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 67: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
+	47, // 68: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 69: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
+	47, // 70: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
+	6,  // 71: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
+	9,  // 72: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
+	13, // 73: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
+	16, // 74: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
+	19, // 75: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
+	21, // 76: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
+	25, // 77: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
+	28, // 78: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
+	37, // 79: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
+	41, // 80: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
+	43, // 81: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
+	45, // 82: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
+	48, // 83: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
+	50, // 84: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
+	57, // 85: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
+	53, // 86: tidemark.v1.TimelineService.SetPolicy:input_type -> tidemark.v1.SetPolicyRequest
+	55, // 87: tidemark.v1.TimelineService.ListPolicies:input_type -> tidemark.v1.ListPoliciesRequest
+	59, // 88: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
+	61, // 89: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
+	8,  // 90: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
+	10, // 91: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
+	14, // 92: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
+	18, // 93: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
+	20, // 94: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
+	23, // 95: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
+	27, // 96: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
+	30, // 97: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
+	39, // 98: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
+	42, // 99: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
+	44, // 100: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
+	46, // 101: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
+	49, // 102: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
+	51, // 103: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
+	58, // 104: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
+	54, // 105: tidemark.v1.TimelineService.SetPolicy:output_type -> tidemark.v1.SetPolicyResponse
+	56, // 106: tidemark.v1.TimelineService.ListPolicies:output_type -> tidemark.v1.ListPoliciesResponse
+	60, // 107: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
+	62, // 108: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
+	90, // [90:109] is the sub-list for method output_type
+	71, // [71:90] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_rpc_tidemarkv1_timeline_proto_init() }
@@ -5314,14 +5684,14 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*ListCursorsRequest_Reader)(nil),
 	}
 	file_rpc_tidemarkv1_timeline_proto_msgTypes[39].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[59].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[64].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_tidemarkv1_timeline_proto_rawDesc), len(file_rpc_tidemarkv1_timeline_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   62,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,6 +34,8 @@ const (
 	TimelineService_UpdateTimeline_FullMethodName = "/tidemark.v1.TimelineService/UpdateTimeline"
 	TimelineService_Trim_FullMethodName           = "/tidemark.v1.TimelineService/Trim"
 	TimelineService_DeleteTimeline_FullMethodName = "/tidemark.v1.TimelineService/DeleteTimeline"
+	TimelineService_SetPolicy_FullMethodName      = "/tidemark.v1.TimelineService/SetPolicy"
+	TimelineService_ListPolicies_FullMethodName   = "/tidemark.v1.TimelineService/ListPolicies"
 	TimelineService_GetTimeline_FullMethodName    = "/tidemark.v1.TimelineService/GetTimeline"
 	TimelineService_ListTimelines_FullMethodName  = "/tidemark.v1.TimelineService/ListTimelines"
 )
@@ -85,6 +87,10 @@ type TimelineServiceClient interface {
 	Trim(ctx context.Context, in *TrimRequest, opts ...grpc.CallOption) (*TrimResponse, error)
 	// DeleteTimeline takes away all of a timeline.
 	DeleteTimeline(ctx context.Context, in *DeleteTimelineRequest, opts ...grpc.CallOption) (*DeleteTimelineResponse, error)
+	// SetPolicy says which messages of the timelines with a prefix may be trimmed.
+	SetPolicy(ctx context.Context, in *SetPolicyRequest, opts ...grpc.CallOption) (*SetPolicyResponse, error)
+	// ListPolicies lists all retention policies, in byte order of their prefixes.
+	ListPolicies(ctx context.Context, in *ListPoliciesRequest, opts ...grpc.CallOption) (*ListPoliciesResponse, error)
 	// GetTimeline returns a timeline's head.
 	GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error)
 	// ListTimelines lists timelines by prefix, in byte order of their ids.
@@ -255,6 +261,26 @@ func (c *timelineServiceClient) DeleteTimeline(ctx context.Context, in *DeleteTi
 	return out, nil
 }
 
+func (c *timelineServiceClient) SetPolicy(ctx context.Context, in *SetPolicyRequest, opts ...grpc.CallOption) (*SetPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetPolicyResponse)
+	err := c.cc.Invoke(ctx, TimelineService_SetPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *timelineServiceClient) ListPolicies(ctx context.Context, in *ListPoliciesRequest, opts ...grpc.CallOption) (*ListPoliciesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPoliciesResponse)
+	err := c.cc.Invoke(ctx, TimelineService_ListPolicies_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *timelineServiceClient) GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetTimelineResponse)
@@ -322,6 +348,10 @@ type TimelineServiceServer interface {
 	Trim(context.Context, *TrimRequest) (*TrimResponse, error)
 	// DeleteTimeline takes away all of a timeline.
 	DeleteTimeline(context.Context, *DeleteTimelineRequest) (*DeleteTimelineResponse, error)
+	// SetPolicy says which messages of the timelines with a prefix may be trimmed.
+	SetPolicy(context.Context, *SetPolicyRequest) (*SetPolicyResponse, error)
+	// ListPolicies lists all retention policies, in byte order of their prefixes.
+	ListPolicies(context.Context, *ListPoliciesRequest) (*ListPoliciesResponse, error)
 	// GetTimeline returns a timeline's head.
 	GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error)
 	// ListTimelines lists timelines by prefix, in byte order of their ids.
@@ -380,6 +410,12 @@ func (UnimplementedTimelineServiceServer) Trim(context.Context, *TrimRequest) (*
 }
 func (UnimplementedTimelineServiceServer) DeleteTimeline(context.Context, *DeleteTimelineRequest) (*DeleteTimelineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteTimeline not implemented")
+}
+func (UnimplementedTimelineServiceServer) SetPolicy(context.Context, *SetPolicyRequest) (*SetPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetPolicy not implemented")
+}
+func (UnimplementedTimelineServiceServer) ListPolicies(context.Context, *ListPoliciesRequest) (*ListPoliciesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPolicies not implemented")
 }
 func (UnimplementedTimelineServiceServer) GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTimeline not implemented")
@@ -656,6 +692,42 @@ func _TimelineService_DeleteTimeline_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TimelineService_SetPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).SetPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_SetPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).SetPolicy(ctx, req.(*SetPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TimelineService_ListPolicies_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPoliciesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).ListPolicies(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_ListPolicies_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).ListPolicies(ctx, req.(*ListPoliciesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TimelineService_GetTimeline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetTimelineRequest)
 	if err := dec(in); err != nil {
@@ -750,6 +822,14 @@ var TimelineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteTimeline",
 			Handler:    _TimelineService_DeleteTimeline_Handler,
+		},
+		{
+			MethodName: "SetPolicy",
+			Handler:    _TimelineService_SetPolicy_Handler,
+		},
+		{
+			MethodName: "ListPolicies",
+			Handler:    _TimelineService_ListPolicies_Handler,
 		},
 		{
 			MethodName: "GetTimeline",

@@ -7,6 +7,7 @@ import (
 
 	"tidemark/cmd/tidemark/internal/exit"
 	"tidemark/raftnode"
+	"tidemark/rpc"
 )
 
 // Config is all that a node is told by its operator. Start from DefaultConfig.
@@ -37,6 +38,9 @@ type Config struct {
 	// DiskReserve is how many free bytes make the node step aside before the
 	// disk is full; 0 never does.
 	DiskReserve uint64
+	// RetentionInterval is how often the node looks, while it leads, what the retention
+	// policies let go.
+	RetentionInterval time.Duration
 	// ShutdownTimeout bounds an orderly end.
 	ShutdownTimeout time.Duration
 	// ClockOffsetFile names a file with a duration by which the node's clock is wrong;
@@ -61,7 +65,8 @@ func DefaultConfig() Config {
 		// What may still be written between two looks at the disk, a second apart,
 		// and while the node stops: the log's next segment (64 MiB), a memtable
 		// and the tables of a compaction, and a second of appends at full speed.
-		DiskReserve: 256 << 20,
+		DiskReserve:       256 << 20,
+		RetentionInterval: rpc.DefaultRetentionInterval,
 		// Longer than a transfer of leadership (2 s) and the calls under way.
 		ShutdownTimeout: 15 * time.Second,
 	}
@@ -82,6 +87,8 @@ func (c *Config) check() error {
 		return exit.Usagef("--snapshot-interval must be positive; it is %v", c.SnapshotInterval)
 	case c.TrailingTime < 0:
 		return exit.Usagef("--trailing-time must not be negative; it is %v", c.TrailingTime)
+	case c.RetentionInterval <= 0:
+		return exit.Usagef("--retention-interval must be positive; it is %v", c.RetentionInterval)
 	case c.ShutdownTimeout <= 0:
 		return exit.Usagef("--shutdown-timeout must be positive; it is %v", c.ShutdownTimeout)
 	case len(c.InitialCluster) > 0 && len(c.Join) > 0:

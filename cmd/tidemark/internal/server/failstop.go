@@ -99,6 +99,16 @@ func (s failStopStore) Describe(timeline tidemark.TimelineID) (tidemark.Describe
 	return described, applied, s.check(err)
 }
 
+func (s failStopStore) Policies() (policies []tidemark.Policy, applied uint64, err error) {
+	policies, applied, err = s.store.Policies()
+	return policies, applied, s.check(err)
+}
+
+func (s failStopStore) TrimPoint(timeline tidemark.TimelineID, p *tidemark.Policy, now tidemark.Time) (tidemark.SeqID, tidemark.Head, error) {
+	first, head, err := s.store.TrimPoint(timeline, p, now)
+	return first, head, s.check(err)
+}
+
 func (s failStopStore) Level() uint32 { return s.store.Level() }
 
 func (s failStopStore) Applied() tidemark.Applied { return s.store.Applied() }

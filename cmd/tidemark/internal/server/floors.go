@@ -109,7 +109,10 @@ func (s *server) apiOptions(f *floors) rpc.Options {
 		Registerer:   f.metrics,
 		HandOver:     s.handOver(f),
 		Disk:         s.disk.usage,
-		StoreFormat:  pebblestore.FormatVersion,
+		Clock:        s.clock,
+
+		RetentionInterval: s.cfg.RetentionInterval,
+		StoreFormat:       pebblestore.FormatVersion,
 	}
 }
 
