@@ -84,8 +84,9 @@ func Invalid(field, rule string, args ...any) error {
 func (e *InvalidError) Error() string        { return e.Field + " " + e.Rule }
 func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 
-// SequenceConflictError says what the last SeqID is. It is ErrSequenceConflict.
-type SequenceConflictError struct{ Expected, Last SeqID }
+// SequenceConflictError says what the last SeqID is, and the first that is retained. It is
+// ErrSequenceConflict.
+type SequenceConflictError struct{ Expected, Last, First SeqID }
 
 func (e *SequenceConflictError) Error() string {
 	return fmt.Sprintf("expected_last_seq_id is %d, but the last sequence id is %d", e.Expected, e.Last)

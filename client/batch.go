@@ -21,7 +21,8 @@ type batchOptions struct {
 	fanOut   tidemark.FanOut
 }
 
-// FanOutEach is FanOut for each item of a batch.
+// FanOutEach is FanOut for each item of a batch. All of them together reach at most 20,000
+// inboxes.
 func FanOutEach() BatchOption { return func(o *batchOptions) { o.fanOut.Recipients = true } }
 
 // Atomic appends all of the batch or nothing of it. The batch must fit into one log

@@ -133,7 +133,7 @@ func TestRealAttributes(t *testing.T) {
 		t.Error(err)
 	}
 	var invalid *tidemark.InvalidError
-	if _, err := c.UpdateTimeline(ctx, "conv/1", map[string]string{"b": string(large)}); !errors.As(err, &invalid) || invalid.Field != "attributes" {
+	if _, err := c.UpdateTimeline(ctx, "conv/1", map[string]string{"b": string(large)}); !errors.As(err, &invalid) || invalid.Field != "set" {
 		t.Errorf("more than 4 KiB together: %v", err)
 	}
 }

@@ -203,7 +203,12 @@ func wordOf(code codes.Code, reason, message string, metadata map[string]string)
 		expected, err1 := strconv.ParseUint(metadata[metadataExpected], 10, 64)
 		last, err2 := strconv.ParseUint(metadata[metadataLast], 10, 64)
 		if err1 == nil && err2 == nil {
-			return known.verdict, &tidemark.SequenceConflictError{Expected: tidemark.SeqID(expected), Last: tidemark.SeqID(last)}
+			// A node that does not say it trims nothing.
+			first, err := strconv.ParseUint(metadata["first_seq_id"], 10, 64)
+			if err != nil {
+				first = 1
+			}
+			return known.verdict, &tidemark.SequenceConflictError{Expected: tidemark.SeqID(expected), Last: tidemark.SeqID(last), First: tidemark.SeqID(first)}
 		}
 	case "RECIPIENTS_CONFLICT":
 		expected, err1 := strconv.ParseUint(metadata["expected_version"], 10, 64)
@@ -249,8 +254,9 @@ func settles(err error) bool {
 	var conflict *tidemark.SequenceConflictError
 	switch {
 	case errors.As(err, &conflict):
-		// The last SeqID only grows.
-		return conflict.Last > conflict.Expected
+		// The last SeqID only grows. If the message were there it would be the next one
+		// after Expected, and found by its id unless it was trimmed.
+		return conflict.Last > conflict.Expected && conflict.First <= conflict.Expected+1
 	default:
 		return errors.Is(err, tidemark.ErrMessageIDConflict)
 	}

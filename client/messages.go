@@ -113,7 +113,7 @@ func (w *walk) check(page *Page) error {
 		case w.options.backward:
 			want = w.last - tidemark.SeqID(len(page.Messages))
 		default:
-			want = max(w.last+1, page.Timeline.First)
+			want = max(w.last+1, page.Timeline.First, page.Floor)
 		}
 		if message.SeqID != want {
 			return fmt.Errorf("%w: %s returned message %d of %q where %d was expected",

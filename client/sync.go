@@ -209,7 +209,7 @@ func (a *syncAll) run(ctx context.Context, yield func(SyncedTimeline, error) boo
 		advance(part, synced.Timelines)
 		for i := range synced.Timelines {
 			t := &synced.Timelines[i]
-			if (len(t.Messages) > 0 || t.Timeline.Last < t.After) && !yield(*t, nil) {
+			if (len(t.Messages) > 0 || t.Timeline.Last < t.After || t.Trimmed > t.Timeline.Last) && !yield(*t, nil) {
 				return nil
 			}
 		}
@@ -252,8 +252,9 @@ func advance(have []Have, timelines []SyncedTimeline) {
 		case place == nil:
 		case n > 0:
 			place.After, place.FromCursor = t.Messages[n-1].SeqID, false
-		case t.Cursor.Floor > place.After+1:
-			place.After, place.FromCursor = min(t.Cursor.Floor-1, t.Timeline.Last), false
+		case t.After < t.Timeline.Last && max(t.Cursor.Floor, t.Trimmed) > t.After+1:
+			// What lies before is hidden from the reader, or gone.
+			place.After, place.FromCursor = min(max(t.Cursor.Floor, t.Trimmed)-1, t.Timeline.Last), false
 		case t.Timeline.Last < t.After:
 			place.After, place.FromCursor = t.Timeline.Last, false
 		}

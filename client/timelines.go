@@ -104,10 +104,15 @@ func (c *Client) Trim(ctx context.Context, timeline tidemark.TimelineID, first t
 }
 
 // DeleteTimeline takes away all of a timeline, and returns what it was. Whoever appends to
-// it later makes it anew, and goes on behind its last SeqID. After an unknown outcome a
-// retry may find it gone: tidemark.ErrTimelineNotFound.
-func (c *Client) DeleteTimeline(ctx context.Context, timeline tidemark.TimelineID) (Timeline, error) {
+// it later makes it anew, and goes on behind its last SeqID. With an expected last SeqID it
+// fails with a tidemark.SequenceConflictError unless that is it. After an unknown outcome a
+// retry may find the timeline gone (tidemark.ErrTimelineNotFound), or made anew: give the
+// expected SeqID.
+func (c *Client) DeleteTimeline(ctx context.Context, timeline tidemark.TimelineID, expected ...tidemark.SeqID) (Timeline, error) {
 	request := &pb.DeleteTimelineRequest{Timeline: string(timeline)}
+	if len(expected) > 0 {
+		request.ExpectedLastSeqId = (*uint64)(&expected[0])
+	}
 	return do(ctx, c, call{name: "DeleteTimeline", write: true}, func(ctx context.Context, node *endpoint) (Timeline, error) {
 		reply, err := node.timelines.DeleteTimeline(ctx, request)
 		if err != nil {

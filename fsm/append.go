@@ -53,7 +53,7 @@ func (t *transition) judge(a *Append, head *tidemark.Head, exists bool, before a
 	case found:
 		v.err = tidemark.ErrMessageIDConflict
 	case a.Expected != nil && *a.Expected != head.Last:
-		v.err = &tidemark.SequenceConflictError{Expected: *a.Expected, Last: head.Last}
+		v.err = &tidemark.SequenceConflictError{Expected: *a.Expected, Last: head.Last, First: head.First}
 	}
 	return v, nil
 }

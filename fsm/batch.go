@@ -19,9 +19,25 @@ type plan struct {
 }
 
 type plannedTimeline struct {
+	// head is also that of a timeline that was deleted, until an item makes it anew.
 	head   tidemark.Head
 	exists bool
 	added  added
+}
+
+// add plans one message more.
+func (p *plannedTimeline) add() {
+	p.head.Last++
+	p.head.Deleted = false
+}
+
+// seen is the head that an expectation is judged by: a timeline that was deleted holds nothing.
+func (p *plannedTimeline) seen() *tidemark.Head {
+	head := p.head
+	if head.Deleted {
+		head.Last = 0
+	}
+	return &head
 }
 
 // added are messages that items before would append, as the store would know them.
@@ -65,14 +81,14 @@ func (t *transition) planItem(p *plan, a *Append, item place) error {
 		if err != nil {
 			return err
 		}
-		if *v, err = t.judge(a, &timeline.head, timeline.exists, timeline.added); err != nil {
+		if *v, err = t.judge(a, timeline.seen(), timeline.exists, timeline.added); err != nil {
 			return err
 		}
 		if p.failed != whole && errors.Is(v.err, tidemark.ErrSequenceConflict) {
 			v.err = nil
 		}
 		if v.err == nil && v.duplicate == 0 {
-			timeline.head.Last++
+			timeline.add()
 			timeline.added[a.Draft.ID] = pebblestore.DedupeEntry{SeqID: timeline.head.Last, Content: [16]byte(v.content[:])}
 			if err := t.planFanOut(p, a, timeline); err != nil {
 				return err
@@ -101,7 +117,7 @@ func (t *transition) planFanOut(p *plan, a *Append, timeline *plannedTimeline) e
 		if err != nil {
 			return err
 		}
-		planned.head.Last++
+		planned.add()
 	}
 	return nil
 }
@@ -110,11 +126,11 @@ func (t *transition) planTimeline(p *plan, id tidemark.TimelineID) (*plannedTime
 	if planned := p.timelines[id]; planned != nil {
 		return planned, nil
 	}
-	head, exists, err := t.batch.Head(id)
+	head, found, err := t.batch.AnyHead(id)
 	if err != nil {
 		return nil, err
 	}
-	planned := &plannedTimeline{head: head, exists: exists, added: make(added)}
+	planned := &plannedTimeline{head: head, exists: found && !head.Deleted, added: make(added)}
 	p.timelines[id] = planned
 	return planned, nil
 }

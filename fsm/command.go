@@ -99,13 +99,17 @@ type TrimResult struct {
 // DeleteTimeline takes away everything of a timeline but its last SeqID. Who appends to it
 // later makes it anew, and goes on behind that. It needs Level 4. Its result is a
 // DeleteTimelineResult.
-type DeleteTimeline struct{ Timeline tidemark.TimelineID }
+type DeleteTimeline struct {
+	Timeline tidemark.TimelineID
+	// Expected, if not nil, is what the timeline's last SeqID must be.
+	Expected *tidemark.SeqID
+}
 
 // DeleteTimelineResult is the outcome of a DeleteTimeline.
 type DeleteTimelineResult struct {
 	// Head is the timeline's before it.
 	Head tidemark.Head
-	// Err is nil, or wraps tidemark.ErrInvalid or ErrTimelineNotFound.
+	// Err is nil, or wraps tidemark.ErrInvalid, ErrTimelineNotFound or ErrSequenceConflict.
 	Err error
 }
 

@@ -314,10 +314,14 @@ func decodeDelete(data []byte, c *DeleteTimeline) error {
 		if err != nil {
 			return err
 		}
-		if !f.is(fieldDeleteTimeline, protowire.BytesType) {
+		switch {
+		case f.is(fieldDeleteTimeline, protowire.BytesType):
+			c.Timeline = tidemark.TimelineID(f.bytes)
+		case f.is(fieldDeleteExpected, protowire.VarintType):
+			c.Expected = f.seq()
+		default:
 			return r.unknown(f)
 		}
-		c.Timeline = tidemark.TimelineID(f.bytes)
 	}
 	return nil
 }

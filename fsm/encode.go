@@ -68,6 +68,7 @@ const (
 	fieldTrimFirst    = 2
 
 	fieldDeleteTimeline = 1
+	fieldDeleteExpected = 2
 
 	fieldUpdateTimeline = 1
 	fieldUpdateSet      = 2
@@ -172,7 +173,7 @@ func (c Trim) Encode() []byte {
 
 // Encode returns the command for EncodeEntry.
 func (c DeleteTimeline) Encode() []byte {
-	return wrap(kindDelete, appendText(nil, fieldDeleteTimeline, string(c.Timeline)))
+	return wrap(kindDelete, appendSeq(appendText(nil, fieldDeleteTimeline, string(c.Timeline)), fieldDeleteExpected, c.Expected))
 }
 
 // Encode returns the command for EncodeEntry.

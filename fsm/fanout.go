@@ -89,6 +89,7 @@ func (t *transition) setRecipients(c *SetRecipients) (SetRecipientsResult, error
 		return SetRecipientsResult{Err: &tidemark.VersionConflictError{Expected: *change.ExpectedVersion, Version: set.Version}}, nil
 	}
 	next := changed(set.Inboxes, change)
+	t.delivered += len(set.Inboxes) + len(next)
 	if len(next) > rule3Recipients {
 		return SetRecipientsResult{Err: tidemark.Invalid("add", "would make %d recipients; limit is %d: use fan-out on read (Sync) for larger groups", len(next), rule3Recipients)}, nil
 	}

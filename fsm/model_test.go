@@ -315,6 +315,12 @@ func someCommands(t *testing.T, g generator, m *model, now tidemark.Time) (comma
 			})
 		case 4:
 			c := Trim{Timeline: g.timeline(), First: tidemark.SeqID(g.Uint64N(20))}
+			if g.IntN(2) == 0 {
+				c.Timeline = tidemark.TimelineID(fmt.Sprintf("inbox/%d", g.IntN(4)))
+			}
+			if line := m.there(c.Timeline); line != nil {
+				c.First = tidemark.SeqID(max(len(line.messages)+2-g.IntN(6), 0))
+			}
 			trimmed, err := m.trim(&c)
 			commands = append(commands, c.Encode())
 			checks = append(checks, func(result any) {
@@ -323,7 +329,7 @@ func someCommands(t *testing.T, g generator, m *model, now tidemark.Time) (comma
 				}
 			})
 		case 5:
-			c := DeleteTimeline{g.timeline()}
+			c := DeleteTimeline{Timeline: g.timeline()}
 			if g.IntN(3) > 0 {
 				continue
 			}

@@ -51,12 +51,12 @@ func (g generator) command() []byte {
 	case 11:
 		return g.recipients().Encode()
 	case 12:
-		return Trim{Timeline: g.timeline(), First: tidemark.SeqID(g.Uint64N(20))}.Encode()
+		return Trim{Timeline: g.timeline(), First: tidemark.SeqID(g.Uint64N(200))}.Encode()
 	case 13:
 		if g.IntN(3) > 0 {
 			return Noop{}.Encode()
 		}
-		return DeleteTimeline{g.timeline()}.Encode()
+		return DeleteTimeline{Timeline: g.timeline()}.Encode()
 	case 14:
 		return g.update().Encode()
 	case 15:

@@ -39,10 +39,15 @@ func (t *transition) deleteTimeline(c *DeleteTimeline) (DeleteTimelineResult, er
 	if err != nil {
 		return DeleteTimelineResult{}, err
 	}
+	if c.Expected != nil && *c.Expected != head.Last {
+		return DeleteTimelineResult{Err: &tidemark.SequenceConflictError{Expected: *c.Expected, Last: head.Last, First: head.First}}, nil
+	}
 	result := DeleteTimelineResult{Head: *head}
-	if err := t.batch.DeleteTimeline(head); err != nil {
+	writes, err := t.batch.DeleteTimeline(head)
+	if err != nil {
 		return DeleteTimelineResult{}, err
 	}
+	t.delivered += writes
 	t.batch.PutHead(*head)
 	return result, nil
 }
@@ -76,6 +81,9 @@ func (t *transition) updateTimeline(c *UpdateTimeline) (UpdateTimelineResult, er
 		}
 	}
 	after := merge(before, c)
+	if size := after.Size(); size > rule1AttributesBytes {
+		return UpdateTimelineResult{Err: tidemark.Invalid("set", "would make %d bytes of attributes; limit is %d bytes", size, rule1AttributesBytes)}, nil
+	}
 	if err := checkAttributes(after, whole); err != nil {
 		return UpdateTimelineResult{Err: err}, nil
 	}

@@ -105,15 +105,15 @@ func (s *Store) NewBatch() *Batch {
 // Head returns the head of a timeline as this batch would leave it, and false if
 // there is none, or it was deleted.
 func (b *Batch) Head(id tidemark.TimelineID) (tidemark.Head, bool, error) {
-	h, found, err := b.anyHead(id)
+	h, found, err := b.AnyHead(id)
 	if h.Deleted {
 		return tidemark.Head{}, false, err
 	}
 	return h, found, err
 }
 
-// anyHead is Head, and returns those of deleted timelines too.
-func (b *Batch) anyHead(id tidemark.TimelineID) (tidemark.Head, bool, error) {
+// AnyHead is Head, and returns those of deleted timelines too.
+func (b *Batch) AnyHead(id tidemark.TimelineID) (tidemark.Head, bool, error) {
 	if h, ok := b.heads[id]; ok {
 		return *h, true, nil
 	}
@@ -134,7 +134,11 @@ func (b *Batch) anyHead(id tidemark.TimelineID) (tidemark.Head, bool, error) {
 // returns its head, which is empty: First is 1, Last 0, and Digest the initial one. One
 // that was deleted keeps its number, and goes on behind its last SeqID.
 func (b *Batch) CreateTimeline(id tidemark.TimelineID, now tidemark.Time) tidemark.Head {
-	if deleted, found, err := b.anyHead(id); err == nil && found {
+	deleted, found, err := b.AnyHead(id)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	if err == nil && found {
 		deleted.Deleted, deleted.CreatedTime, deleted.LastTime = false, now, max(now, deleted.LastTime)
 		b.PutHead(deleted)
 		return deleted

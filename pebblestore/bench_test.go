@@ -190,3 +190,45 @@ func snapshotOnce(b *testing.B, s, other *pebblestore.Store, took *[4]time.Durat
 	lap()
 	return snapshot.Size()
 }
+
+// Who has read a message of a group of 10,000, as a page of names and as a count.
+func BenchmarkReadersOfAMessage(b *testing.B) {
+	s := openBench(b)
+	const readers = 10_000
+	batch := s.NewBatch()
+	if _, _, err := appendDraft(batch, draft("group/1", "m", "x"), 1); err != nil {
+		b.Fatal(err)
+	}
+	for i := range readers {
+		if _, err := acknowledge(batch, "group/1", tidemark.ReaderID(fmt.Sprintf("user-%05d", i)), 1, 1, 1); err != nil {
+			b.Fatal(err)
+		}
+	}
+	batch.SetApplied(tidemark.Applied{Index: 1, Term: 1})
+	if err := batch.Commit(); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("count", func(b *testing.B) {
+		for b.Loop() {
+			if n, _, err := s.CountCursors("group/1", 1); err != nil || n != readers {
+				b.Fatal(n, err)
+			}
+		}
+	})
+	b.Run("names", func(b *testing.B) {
+		for b.Loop() {
+			after, n := tidemark.ReaderID(""), 0
+			for more := true; more; {
+				page, err := s.CursorsByTimeline("group/1", 1, after, tidemark.MaxListItems)
+				if err != nil {
+					b.Fatal(err)
+				}
+				n, more = n+len(page.Cursors), page.More
+				after = page.Cursors[len(page.Cursors)-1].Reader
+			}
+			if n != readers {
+				b.Fatal(n)
+			}
+		}
+	})
+}

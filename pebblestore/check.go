@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"tidemark"
@@ -39,6 +40,8 @@ type CheckReport struct {
 //     reference refers to a message;
 //   - each message with a sender has its entry in the index of senders, which counts the
 //     messages of each user without a gap, and has no others;
+//   - recipient sets, attributes and policies are well formed, and a timeline that was
+//     deleted has none, and no cursors;
 //   - each recipient set has as many inboxes as it says;
 //   - each cursor is within its timeline, Read at most Delivered, and is in its
 //     reader's index, which has no others.
@@ -84,7 +87,7 @@ func (c *checker) run(s *Store) error {
 		}
 		defer (*w).close()
 	}
-	for _, step := range []func() error{c.checkSingles, c.checkTimelines, c.checkHeads, c.checkReaders} {
+	for _, step := range []func() error{c.checkSingles, c.checkTimelines, c.checkHeads, c.checkReaders, c.checkDescriptions} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -213,6 +216,9 @@ func (c *checker) checkTimeline(number uint64, id tidemark.TimelineID) error {
 	if err := c.checkRecipients(&h); err != nil {
 		return err
 	}
+	if h.Deleted && c.cursors.at(tableCursor, h.Number) {
+		return damaged(c.cursors.iter.Key(), "its timeline was deleted")
+	}
 	return c.checkCursors(&h)
 }
 
@@ -230,6 +236,46 @@ func (c *checker) checkHeads() error {
 		err = damaged(keyNextNumber, "there are %d heads and %d timeline numbers", count, c.report.Timelines)
 	}
 	return err
+}
+
+// checkDescriptions reads recipient sets, attributes and policies, whose timelines must
+// be there and not be deleted.
+func (c *checker) checkDescriptions() error {
+	for _, table := range []byte{tableRecipientSet, tableAttributes, tablePolicy} {
+		var numbers []uint64
+		prefix := []byte{table}
+		err := c.look.scan(prefix, prefix, func(key, record []byte) (bool, error) {
+			if table == tablePolicy {
+				_, err := decodePolicy(key, record)
+				return true, err
+			}
+			number, rest, ok := splitNumber(key)
+			if !ok || len(rest) != 0 || number == 0 || number >= c.next {
+				return false, damaged(key, "there is no such timeline")
+			}
+			numbers = append(numbers, number)
+			var err error
+			if table == tableRecipientSet {
+				_, _, err = decodeRecipientSet(key, record)
+			} else {
+				_, err = decodeAttributes(key, record)
+			}
+			return true, err
+		})
+		if err != nil {
+			return err
+		}
+		for _, number := range numbers {
+			id, err := c.look.timelineID(number)
+			if err != nil {
+				return err
+			}
+			if h, _, err := c.look.anyHead(id); err != nil || h.Deleted {
+				return errors.Join(err, damaged(appendNumberPrefix(nil, table, number), "its timeline was deleted"))
+			}
+		}
+	}
+	return nil
 }
 
 // checkReaders counts the entries of the readers' indexes: each cursor has one of

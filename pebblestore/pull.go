@@ -127,7 +127,8 @@ func (p *pulling) share(class []tidemark.Pulled) error {
 	part := max(p.left/len(class), minPullShare)
 	for i := range class {
 		head := tidemark.PullCost(class[i].Head.Timeline, 0)
-		ahead := class[i].After > class[i].Head.Last
+		// There is no message to wait for, also where all that is new is hidden or gone.
+		ahead := class[i].After > class[i].Head.Last || max(class[i].Head.First, class[i].Cursor.Floor) > class[i].Head.Last
 		if p.left < head && ahead {
 			p.more = true // there is no message to wait for, so it holds nobody up
 			continue

@@ -79,7 +79,7 @@ func (b *Batch) Recipients(number uint64) (*RecipientSet, error) {
 	}
 	set := &RecipientSet{Version: version}
 	if count > 0 {
-		if set.Inboxes, err = b.view.recipients(number, "", tidemark.MaxRecipients+1); err != nil {
+		if set.Inboxes, err = b.view.recipients(number, "", int(count)+1); err != nil {
 			return nil, err
 		}
 	}

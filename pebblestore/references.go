@@ -84,8 +84,9 @@ func (b *Batch) PutReference(h *tidemark.Head, source *tidemark.Message, sourceN
 	r := &reference{sourceNumber, source.SeqID, source.Digest, source.ID, user}
 	op := b.out.SetDeferred(messageKeyBytes, referenceRecordSize(r))
 	appendMessageKey(op.Key[:0], number, seq)
-	appendReference(op.Value[:0], h.LastTime, h.Digest, r)
+	record := appendReference(op.Value[:0], h.LastTime, h.Digest, r)
 	b.finish(op)
+	b.records[recordKey{number, seq}] = record
 	if user != "" && b.err == nil {
 		b.countSent(number, user, seq)
 	}

@@ -78,8 +78,8 @@ func (b *Batch) lastSent(at placeKey) (uint64, error) {
 
 // rememberSent keeps the ordinals of the batch for the next one.
 func (b *Batch) rememberSent() {
-	for number := range b.cleared {
-		b.store.sent.drop(func(at placeKey) bool { return at.number == number })
+	if len(b.cleared) > 0 {
+		b.store.sent.drop(func(at placeKey) bool { return b.cleared[at.number] })
 	}
 	for at, ordinal := range b.sent {
 		b.store.sent.put(placeKey{at.number, strings.Clone(at.name)}, ordinal)

@@ -85,34 +85,39 @@ func (b *Batch) trimSent(at placeKey, upTo tidemark.SeqID) error {
 }
 
 // DeleteTimeline takes away everything of a timeline but its head, which it changes, and
-// which is the caller's to put.
-func (b *Batch) DeleteTimeline(h *tidemark.Head) error {
+// which is the caller's to put. It returns how many writes that took.
+func (b *Batch) DeleteTimeline(h *tidemark.Head) (writes int, err error) {
 	if b.err != nil {
-		return b.err
+		return 0, b.err
 	}
 	readers, err := b.readersOf(h.Number)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, reader := range readers {
 		if err := b.out.Delete(appendReaderKey(nil, reader, h.Number), nil); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	for _, table := range []byte{tableMessage, tableDedupe, tableCursor, tableSender, tableRecipient} {
 		if err := b.out.DeleteRange(appendNumberPrefix(nil, table, h.Number), appendNumberPrefix(nil, table, h.Number+1), nil); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	for _, key := range [][]byte{appendRecipientSetKey(nil, h.Number), appendAttributesKey(nil, h.Number)} {
 		if err := b.out.Delete(key, nil); err != nil {
-			return err
+			return 0, err
 		}
 	}
+	writes = deleteWrites + len(readers)
 	b.forget(h.Number)
 	h.First, h.TrimmedDigest, h.Bytes, h.Deleted = h.Last+1, h.Digest, 0, true
-	return nil
+	return writes, nil
 }
+
+// deleteWrites is about what a deletion costs beside its cursors: range deletions are
+// dearer than others.
+const deleteWrites = 64
 
 // readersOf are the readers with a cursor in the timeline, in the store.
 func (b *Batch) readersOf(number uint64) (readers []tidemark.ReaderID, err error) {

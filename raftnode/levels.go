@@ -47,7 +47,11 @@ func (n *Node) raiseLevels() {
 	}
 }
 
+// raiseLevel holds changes of members up, so that those that it asks are those that there
+// are when the level is raised.
 func (n *Node) raiseLevel() {
+	n.changing.Lock()
+	defer n.changing.Unlock()
 	level := n.commonLevel()
 	if level <= n.cfg.Levels.InForce() {
 		return

@@ -25,6 +25,26 @@ type admission struct {
 	inboxes *semaphore.Weighted
 }
 
+// enterInboxes waits a moment for room for n deliveries, or for other changes of many
+// records. A release of n must follow a success.
+func (a *admission) enterInboxes(ctx context.Context, n int64) error {
+	if n == 0 || a.inboxes.TryAcquire(n) {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, inboxPatience)
+	defer cancel()
+	if err := a.inboxes.Acquire(waiting, n); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &refusal{"deliveries to inboxes", maxInboxesInFlight}
+	}
+	return nil
+}
+
+// inboxPatience is how long a call waits for room among the deliveries in flight.
+const inboxPatience = time.Second
+
 // maxInboxesInFlight lets two of the largest recipient sets be on their way at a time.
 const maxInboxesInFlight = 2 * tidemark.MaxRecipients
 

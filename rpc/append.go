@@ -17,6 +17,11 @@ func (s *Server) Append(ctx context.Context, req *tidemarkv1.AppendRequest) (*ti
 	if err != nil {
 		return nil, err
 	}
+	if item.needsFanOut() {
+		if err := s.needLevel(ctx, fanOutLevel); err != nil {
+			return nil, err
+		}
+	}
 	return onLeader(ctx, s, "Append", req,
 		func(ctx context.Context, _ *tidemarkv1.AppendRequest) (*tidemarkv1.AppendResponse, error) {
 			return s.append(ctx, &item)

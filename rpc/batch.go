@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -24,9 +25,17 @@ func (s *Server) AppendBatch(ctx context.Context, req *tidemarkv1.AppendBatchReq
 			return nil, err
 		}
 	}
+	for _, item := range valid(items, invalid) {
+		if item.needsFanOut() {
+			if err := s.needLevel(ctx, fanOutLevel); err != nil {
+				return nil, err
+			}
+			break
+		}
+	}
 	return onLeader(ctx, s, "AppendBatch", req,
 		func(ctx context.Context, _ *tidemarkv1.AppendBatchRequest) (*tidemarkv1.AppendBatchResponse, error) {
-			inboxes, err := s.admitFanOut(ctx, items...)
+			inboxes, err := s.admitFanOut(ctx, valid(items, invalid)...)
 			if err != nil {
 				return nil, err
 			}
@@ -39,6 +48,20 @@ func (s *Server) AppendBatch(ctx context.Context, req *tidemarkv1.AppendBatchReq
 		func(c *leaderConnection) func(context.Context, *tidemarkv1.AppendBatchRequest, ...grpc.CallOption) (*tidemarkv1.AppendBatchResponse, error) {
 			return c.timelines.AppendBatch
 		})
+}
+
+// valid are the items without an error.
+func valid(items []appendItem, errs []error) []appendItem {
+	if !slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
+		return items
+	}
+	var left []appendItem
+	for i, item := range items {
+		if errs[i] == nil {
+			left = append(left, item)
+		}
+	}
+	return left
 }
 
 // entryOverhead is more than what an entry adds to its only command.

@@ -14,12 +14,10 @@ import (
 // changeLevel is the feature level that has trims, deletions and attributes.
 const changeLevel = 4
 
-// change proposes a command that needs the feature level, and returns its result.
-func change[T any](ctx context.Context, s *Server, level uint32, command []byte) (result T, position []byte, err error) {
+// change proposes a command, and returns its result. That the cluster understands it was
+// asked before.
+func change[T any](ctx context.Context, s *Server, command []byte) (result T, position []byte, err error) {
 	if err := beforeProposing(ctx); err != nil {
-		return result, nil, err
-	}
-	if err := s.needLevel(ctx, level); err != nil {
 		return result, nil, err
 	}
 	proposal, err := s.Node.Propose(ctx, command)
@@ -39,9 +37,12 @@ func (s *Server) UpdateTimeline(ctx context.Context, req *tidemarkv1.UpdateTimel
 	if err != nil {
 		return nil, err
 	}
+	if err := s.needLevel(ctx, changeLevel); err != nil {
+		return nil, err
+	}
 	return onLeader(ctx, s, "UpdateTimeline", req,
 		func(ctx context.Context, _ *tidemarkv1.UpdateTimelineRequest) (*tidemarkv1.UpdateTimelineResponse, error) {
-			result, position, err := change[fsm.UpdateTimelineResult](ctx, s, changeLevel, command.Encode())
+			result, position, err := change[fsm.UpdateTimelineResult](ctx, s, command.Encode())
 			if err == nil {
 				err = result.Err
 			}
@@ -104,9 +105,16 @@ func (s *Server) Trim(ctx context.Context, req *tidemarkv1.TrimRequest) (*tidema
 	if command.First, err = parseSeq("first_seq_id", req.GetFirstSeqId()); err != nil {
 		return nil, err
 	}
+	if err := s.needLevel(ctx, changeLevel); err != nil {
+		return nil, err
+	}
 	return onLeader(ctx, s, "Trim", req,
 		func(ctx context.Context, _ *tidemarkv1.TrimRequest) (*tidemarkv1.TrimResponse, error) {
-			result, position, err := change[fsm.TrimResult](ctx, s, changeLevel, command.Encode())
+			if err := s.admission.enterInboxes(ctx, tidemark.MaxTrimMessages); err != nil {
+				return nil, err
+			}
+			defer s.admission.inboxes.Release(tidemark.MaxTrimMessages)
+			result, position, err := change[fsm.TrimResult](ctx, s, command.Encode())
 			if err == nil {
 				err = result.Err
 			}
@@ -125,13 +133,20 @@ func (s *Server) DeleteTimeline(ctx context.Context, req *tidemarkv1.DeleteTimel
 	if err := refuseUnknownFields(req); err != nil {
 		return nil, err
 	}
-	command := fsm.DeleteTimeline{Timeline: tidemark.TimelineID(req.GetTimeline())}
+	command := fsm.DeleteTimeline{Timeline: tidemark.TimelineID(req.GetTimeline()), Expected: (*tidemark.SeqID)(req.ExpectedLastSeqId)}
 	if err := command.Timeline.Validate("timeline"); err != nil {
+		return nil, err
+	}
+	if err := s.needLevel(ctx, changeLevel); err != nil {
 		return nil, err
 	}
 	return onLeader(ctx, s, "DeleteTimeline", req,
 		func(ctx context.Context, _ *tidemarkv1.DeleteTimelineRequest) (*tidemarkv1.DeleteTimelineResponse, error) {
-			result, position, err := change[fsm.DeleteTimelineResult](ctx, s, changeLevel, command.Encode())
+			if err := s.admission.enterInboxes(ctx, tidemark.MaxTrimMessages); err != nil {
+				return nil, err
+			}
+			defer s.admission.inboxes.Release(tidemark.MaxTrimMessages)
+			result, position, err := change[fsm.DeleteTimelineResult](ctx, s, command.Encode())
 			if err == nil {
 				err = result.Err
 			}

@@ -38,13 +38,13 @@ func (s *Server) ack(ctx context.Context, a acknowledgement) (*tidemarkv1.AckRes
 		}
 		needsLevel = needsLevel || item.floor != nil
 	}
+	if needsLevel {
+		if err := s.needLevel(ctx, cursorsLevel); err != nil {
+			return nil, err
+		}
+	}
 	return onLeader(ctx, s, "Ack", req,
 		func(ctx context.Context, _ *tidemarkv1.AckRequest) (*tidemarkv1.AckResponse, error) {
-			if needsLevel {
-				if err := s.needLevel(ctx, cursorsLevel); err != nil {
-					return nil, err
-				}
-			}
 			return s.proposeAck(ctx, command.Encode())
 		},
 		func(c *leaderConnection) func(context.Context, *tidemarkv1.AckRequest, ...grpc.CallOption) (*tidemarkv1.AckResponse, error) {
@@ -56,13 +56,24 @@ func (s *Server) ack(ctx context.Context, a acknowledgement) (*tidemarkv1.AckRes
 // formed is raised to it within that time.
 const needLevelWait = time.Second
 
-// needLevel refuses what a member could not understand. It is asked on the leader.
+// needLevel refuses what a member could not understand. It is asked on the node that gets
+// the call, so that none is forwarded to a leader that does not understand it. While an
+// upgrade is incomplete, one call in a while waits, and the others are refused at once.
 func (s *Server) needLevel(ctx context.Context, level uint32) error {
-	for deadline := time.Now().Add(needLevelWait); s.Store.Level() < level && time.Now().Before(deadline); {
-		select {
-		case <-time.After(needLevelWait / 50):
-		case <-ctx.Done():
-			return ctx.Err()
+	if s.Store.Level() >= level {
+		return nil
+	}
+	now := time.Now()
+	if missed := s.levelMissed.Load(); now.UnixNano()-missed > int64(needLevelWait) {
+		for deadline := now.Add(needLevelWait); s.Store.Level() < level && time.Now().Before(deadline); {
+			select {
+			case <-time.After(needLevelWait / 50):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if s.Store.Level() < level {
+			s.levelMissed.Store(time.Now().UnixNano())
 		}
 	}
 	if present := s.Store.Level(); present < level {

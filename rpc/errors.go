@@ -139,6 +139,7 @@ func metadataOf(err error) map[string]string {
 		return map[string]string{
 			"expected_last_seq_id": strconv.FormatUint(uint64(conflict.Expected), 10),
 			"last_seq_id":          strconv.FormatUint(uint64(conflict.Last), 10),
+			"first_seq_id":         strconv.FormatUint(uint64(conflict.First), 10),
 		}
 	}
 	if conflict := (*tidemark.VersionConflictError)(nil); errors.As(err, &conflict) {

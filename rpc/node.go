@@ -66,7 +66,7 @@ type Pending interface {
 // consistent view. All methods are safe for concurrent use.
 type Store interface {
 	// GetHead returns the head and an applied index that covers it, or ErrTimelineNotFound
-	// if nothing was ever appended, as do the other reads of one timeline.
+	// if there is no such timeline, as do the other reads of one timeline.
 	GetHead(tidemark.TimelineID) (tidemark.Head, uint64, error)
 	Read(tidemark.Range) (tidemark.Page, error)
 	// Pull returns what is new in many timelines.

@@ -25,10 +25,13 @@ func (s *Server) SetPolicy(ctx context.Context, req *tidemarkv1.SetPolicyRequest
 	if req.GetDryRun() {
 		return s.tryPolicy(ctx, &policy)
 	}
+	if err := s.needLevel(ctx, policyLevel); err != nil {
+		return nil, err
+	}
 	command := fsm.SetPolicy{Policy: policy}
 	return onLeader(ctx, s, "SetPolicy", req,
 		func(ctx context.Context, _ *tidemarkv1.SetPolicyRequest) (*tidemarkv1.SetPolicyResponse, error) {
-			result, position, err := change[fsm.SetPolicyResult](ctx, s, policyLevel, command.Encode())
+			result, position, err := change[fsm.SetPolicyResult](ctx, s, command.Encode())
 			if err == nil {
 				err = result.Err
 			}

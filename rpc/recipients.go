@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 
@@ -17,10 +18,14 @@ const fanOutLevel = 3
 // many inboxes in one call, and waits for room among the deliveries in flight. What it
 // returns is to be released when the appends have their outcome.
 func (s *Server) admitFanOut(ctx context.Context, items ...appendItem) (inboxes int64, err error) {
-	asked := false
+	if !slices.ContainsFunc(items, func(item appendItem) bool { return item.needsFanOut() }) {
+		return 0, nil
+	}
+	if err := s.needLevel(ctx, fanOutLevel); err != nil {
+		return 0, err
+	}
 	for i := range items {
 		item := &items[i]
-		asked = asked || item.needsFanOut()
 		inboxes += int64(len(item.fanOut.Inboxes))
 		if !item.fanOut.Recipients {
 			continue
@@ -31,16 +36,10 @@ func (s *Server) admitFanOut(ctx context.Context, items ...appendItem) (inboxes 
 		}
 		inboxes += int64(count)
 	}
-	if !asked {
-		return 0, nil
-	}
-	if err := s.needLevel(ctx, fanOutLevel); err != nil {
-		return 0, err
-	}
 	if inboxes > maxInboxesInFlight {
 		return 0, tidemark.Invalid("fan_out", "of all items reaches %d inboxes; limit is %d inboxes in one call", inboxes, maxInboxesInFlight)
 	}
-	if err := s.admission.inboxes.Acquire(ctx, inboxes); err != nil {
+	if err := s.admission.enterInboxes(ctx, inboxes); err != nil {
 		return 0, err
 	}
 	return inboxes, nil
@@ -50,6 +49,9 @@ func (s *Server) admitFanOut(ctx context.Context, items ...appendItem) (inboxes 
 func (s *Server) SetRecipients(ctx context.Context, req *tidemarkv1.SetRecipientsRequest) (*tidemarkv1.SetRecipientsResponse, error) {
 	command, err := parseSetRecipients(req)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.needLevel(ctx, fanOutLevel); err != nil {
 		return nil, err
 	}
 	return onLeader(ctx, s, "SetRecipients", req,
@@ -65,9 +67,16 @@ func (s *Server) setRecipients(ctx context.Context, command *fsm.SetRecipients) 
 	if err := beforeProposing(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.needLevel(ctx, fanOutLevel); err != nil {
+	count, err := s.Store.CountRecipients(command.Timeline)
+	if err != nil {
 		return nil, err
 	}
+	// The whole set is read and compared when the change is applied.
+	weight := int64(count) + int64(len(command.Change.Add)+len(command.Change.Remove))
+	if err := s.admission.enterInboxes(ctx, weight); err != nil {
+		return nil, err
+	}
+	defer s.admission.inboxes.Release(weight)
 	proposal, err := s.Node.Propose(ctx, command.Encode())
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,6 +78,9 @@ type Server struct {
 
 	health     *health.Server
 	healthDone chan struct{}
+
+	// levelMissed is when a call last waited in vain for a feature level, in nanoseconds.
+	levelMissed atomic.Int64
 
 	// backup is held while one Backup runs.
 	backup sync.Mutex

@@ -51,11 +51,9 @@ type appendStream struct {
 
 // streamItem is one request on its way to its answer.
 type streamItem struct {
-	tag  uint64
-	size int64
-	// inboxes is what it holds of the bound on deliveries in flight.
-	inboxes int64
-	start   time.Time
+	tag   uint64
+	size  int64
+	start time.Time
 	// pending is the proposed append, or nil if err says why there is none.
 	pending Pending
 	err     error
@@ -149,15 +147,24 @@ func (a *appendStream) take(req *tidemarkv1.AppendStreamRequest) streamItem {
 	if item.err != nil {
 		return item
 	}
-	if item.inboxes, item.err = a.server.admitFanOut(a.ctx, parsed); item.err != nil {
-		item.last = !isFinal(item.err)
+	inboxes, err := a.server.admitFanOut(a.ctx, parsed)
+	if err != nil {
+		item.err, item.last = err, !isFinal(err)
 		return item
 	}
 	if a.server.isStopping() {
+		a.server.admission.inboxes.Release(inboxes)
 		item.err, item.last = tidemark.ErrStopping, true
 		return item
 	}
 	item.pending = a.pipeline.ProposeAsync(parsed.command())
+	if inboxes > 0 {
+		// Not with the reply, for which a client may not be there.
+		go func(pending Pending) {
+			<-pending.Done()
+			a.server.admission.inboxes.Release(inboxes)
+		}(item.pending)
+	}
 	return item
 }
 
@@ -174,7 +181,6 @@ func (a *appendStream) acquire(size int64) error {
 }
 
 func (a *appendStream) release(item streamItem) {
-	a.server.admission.inboxes.Release(item.inboxes)
 	if item.size > 0 {
 		a.server.admission.releaseBytes(item.size)
 		a.bytes.Release(min(item.size, a.server.Limits.StreamBytes))

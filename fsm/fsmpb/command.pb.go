@@ -892,10 +892,12 @@ func (x *Trim) GetFirstSeqId() uint64 {
 
 // DeleteTimeline takes away everything of a timeline but its last SeqId.
 type DeleteTimeline struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Timeline      []byte                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline []byte                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// If present, the command fails unless it is the timeline's last SeqId.
+	ExpectedLastSeqId *uint64 `protobuf:"varint,2,opt,name=expected_last_seq_id,json=expectedLastSeqId,proto3,oneof" json:"expected_last_seq_id,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *DeleteTimeline) Reset() {
@@ -933,6 +935,13 @@ func (x *DeleteTimeline) GetTimeline() []byte {
 		return x.Timeline
 	}
 	return nil
+}
+
+func (x *DeleteTimeline) GetExpectedLastSeqId() uint64 {
+	if x != nil && x.ExpectedLastSeqId != nil {
+		return *x.ExpectedLastSeqId
+	}
+	return 0
 }
 
 // UpdateTimeline changes the attributes of a timeline, and creates it if it does not exist.
@@ -1174,9 +1183,11 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\btimeline\x18\x01 \x01(\fR\btimeline\x12%\n" +
 	"\ffirst_seq_id\x18\x02 \x01(\x04H\x00R\n" +
 	"firstSeqId\x88\x01\x01B\x0f\n" +
-	"\r_first_seq_id\",\n" +
+	"\r_first_seq_id\"{\n" +
 	"\x0eDeleteTimeline\x12\x1a\n" +
-	"\btimeline\x18\x01 \x01(\fR\btimeline\"r\n" +
+	"\btimeline\x18\x01 \x01(\fR\btimeline\x124\n" +
+	"\x14expected_last_seq_id\x18\x02 \x01(\x04H\x00R\x11expectedLastSeqId\x88\x01\x01B\x17\n" +
+	"\x15_expected_last_seq_id\"r\n" +
 	"\x0eUpdateTimeline\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\fR\btimeline\x12,\n" +
 	"\x03set\x18\x02 \x03(\v2\x1a.tidemark.fsm.v1.AttributeR\x03set\x12\x16\n" +
@@ -1264,6 +1275,7 @@ func file_fsm_fsmpb_command_proto_init() {
 	file_fsm_fsmpb_command_proto_msgTypes[6].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[9].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[10].OneofWrappers = []any{}
+	file_fsm_fsmpb_command_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -42,8 +42,8 @@ type Record struct {
 	SeqID      uint64     `json:"seq_id,omitempty"`
 	ServerTime *time.Time `json:"server_time,omitempty"`
 	Digest     string     `json:"digest,omitempty"`
-	// Source is the message that an entry of an inbox refers to. An import ignores it, and
-	// makes a message of its own of the entry.
+	// Source is the message that an entry of an inbox refers to. An import leaves such
+	// entries out.
 	Source *Source `json:"source,omitempty"`
 }
 
@@ -51,6 +51,8 @@ type Record struct {
 type Source struct {
 	Timeline string `json:"timeline"`
 	SeqID    uint64 `json:"seq_id"`
+	// Gone says that the message was trimmed or deleted.
+	Gone bool `json:"gone,omitempty"`
 }
 
 // FromMessage returns the record of a message.
@@ -67,7 +69,7 @@ func FromMessage(m *tidemark.Message) Record {
 		Digest:     m.Digest.String(),
 	}
 	if m.Source != nil {
-		r.Source = &Source{string(m.Source.Timeline), uint64(m.Source.SeqID)}
+		r.Source = &Source{string(m.Source.Timeline), uint64(m.Source.SeqID), m.Source.Gone}
 	}
 	if utf8.Valid(m.Payload) {
 		body := string(m.Payload)

@@ -69,7 +69,8 @@ func NewReader(source io.Reader) *Reader {
 	return &Reader{counter: counter, lines: bufio.NewReaderSize(counter, 64<<10)}
 }
 
-// Next returns the next draft and the number of its line. It skips empty lines.
+// Next returns the next draft and the number of its line. It skips empty lines, and entries
+// of inboxes: the messages that they refer to stand in their own timelines.
 // At the end it returns io.EOF; a broken line is a *LineError, after which Next
 // may be called again; any other error is one of the file, and final.
 func (r *Reader) Next() (tidemark.Draft, int, error) {
@@ -86,6 +87,9 @@ func (r *Reader) Next() (tidemark.Draft, int, error) {
 			continue
 		}
 		record, err := Decode(line)
+		if err == nil && record.Source != nil {
+			continue
+		}
 		if err == nil {
 			var draft tidemark.Draft
 			if draft, err = record.Draft(); err == nil {

@@ -25,6 +25,15 @@ func NewChain(timeline tidemark.TimelineID) *Chain {
 	return &Chain{timeline: timeline, digest: tidemark.InitialDigest(timeline), time: tidemark.NoTime}
 }
 
+// NewChainAt expects the message with the SeqID first, and takes previous for the digest
+// before it.
+func NewChainAt(timeline tidemark.TimelineID, first tidemark.SeqID, previous tidemark.Digest) *Chain {
+	if first <= 1 {
+		return NewChain(timeline)
+	}
+	return &Chain{timeline: timeline, last: first - 1, digest: previous, time: tidemark.NoTime}
+}
+
 // Add checks the next message: its SeqID is the next one, its server time does not
 // run backwards, and its digest is the one that its content gives. An error wraps
 // tidemark.ErrCorrupt.

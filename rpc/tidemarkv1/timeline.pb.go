@@ -719,7 +719,8 @@ func (x *AppendResponse) GetRecipientsVersion() uint64 {
 
 type AppendBatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Items []*AppendRequest       `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	// With fan_out, all items of a call together reach at most 20,000 inboxes.
+	Items []*AppendRequest `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	// All or nothing, in one log entry of at most 512 KiB.
 	Atomic        bool `protobuf:"varint,2,opt,name=atomic,proto3" json:"atomic,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -4501,10 +4502,13 @@ func (x *ListPoliciesResponse) GetAppliedIndex() uint64 {
 }
 
 type DeleteTimelineRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Timeline      string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// If given, the call fails with SEQUENCE_CONFLICT unless it is the timeline's last
+	// SeqId: so a repetition does not delete what was appended in between.
+	ExpectedLastSeqId *uint64 `protobuf:"varint,2,opt,name=expected_last_seq_id,json=expectedLastSeqId,proto3,oneof" json:"expected_last_seq_id,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *DeleteTimelineRequest) Reset() {
@@ -4542,6 +4546,13 @@ func (x *DeleteTimelineRequest) GetTimeline() string {
 		return x.Timeline
 	}
 	return ""
+}
+
+func (x *DeleteTimelineRequest) GetExpectedLastSeqId() uint64 {
+	if x != nil && x.ExpectedLastSeqId != nil {
+		return *x.ExpectedLastSeqId
+	}
+	return 0
 }
 
 type DeleteTimelineResponse struct {
@@ -5361,9 +5372,11 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x14ListPoliciesResponse\x12/\n" +
 	"\bpolicies\x18\x01 \x03(\v2\x13.tidemark.v1.PolicyR\bpolicies\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\x12#\n" +
-	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"3\n" +
+	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"\x82\x01\n" +
 	"\x15DeleteTimelineRequest\x12\x1a\n" +
-	"\btimeline\x18\x01 \x01(\tR\btimeline\"g\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x124\n" +
+	"\x14expected_last_seq_id\x18\x02 \x01(\x04H\x00R\x11expectedLastSeqId\x88\x01\x01B\x17\n" +
+	"\x15_expected_last_seq_id\"g\n" +
 	"\x16DeleteTimelineResponse\x121\n" +
 	"\btimeline\x18\x01 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\"l\n" +
@@ -5684,6 +5697,7 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*ListCursorsRequest_Reader)(nil),
 	}
 	file_rpc_tidemarkv1_timeline_proto_msgTypes[39].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[53].OneofWrappers = []any{}
 	file_rpc_tidemarkv1_timeline_proto_msgTypes[64].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -181,6 +181,10 @@ func (a *audit) timeline(ctx context.Context, id tidemark.TimelineID, heads []*c
 			if err == nil && head.Last >= heads[most].Last {
 				heads[i] = &head
 			} else if err == nil || errors.Is(err, tidemark.ErrTimelineNotFound) {
+				// Maybe it was deleted, or deleted and made anew, since it was listed.
+				if changed, err := a.changed(ctx, id, most, heads[most]); err != nil || changed {
+					return err
+				}
 				return &Difference{
 					Timeline: id, SeqID: head.Last + 1, One: a.Endpoints[most], Other: a.Endpoints[i],
 					WhatOne: fmt.Sprintf("%d messages", heads[most].Last), WhatOther: fmt.Sprintf("%d messages after it has applied the same position", head.Last),
@@ -204,6 +208,19 @@ func (a *audit) timeline(ctx context.Context, id tidemark.TimelineID, heads []*c
 	return a.cursors(ctx, id)
 }
 
+// changed says that a timeline is not any more what a node has listed: it was deleted, or
+// trimmed beyond what was listed. There is nothing to compare then.
+func (a *audit) changed(ctx context.Context, id tidemark.TimelineID, node int, listed *client.Timeline) (bool, error) {
+	now, err := a.nodes[node].Timeline(ctx, id, client.Linearizable())
+	if errors.Is(err, tidemark.ErrTimelineNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", a.Endpoints[node], err)
+	}
+	return now.First > listed.Last || !now.CreatedTime.Equal(listed.CreatedTime), nil
+}
+
 // digests compares a timeline up to the end of what node one has shown, which the other has too.
 func (a *audit) digests(ctx context.Context, id tidemark.TimelineID, one, other int, of, with *client.Timeline) error {
 	if of.Last == with.Last && of.Digest == with.Digest {
@@ -211,6 +228,11 @@ func (a *audit) digests(ctx context.Context, id tidemark.TimelineID, one, other 
 	}
 	at := client.SessionAt(a.nodes[one].Position())
 	verified, err := a.nodes[other].VerifyDigests(ctx, id, []client.Digest{{SeqID: of.Last, Digest: of.Digest}}, at)
+	if errors.Is(err, tidemark.ErrMessageNotFound) || errors.Is(err, tidemark.ErrTimelineNotFound) {
+		if changed, changedErr := a.changed(ctx, id, one, of); changedErr != nil || changed {
+			return changedErr
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.Endpoints[other], err)
 	}
@@ -268,10 +290,29 @@ func (a *audit) both(ctx context.Context, id tidemark.TimelineID, one, other int
 // marks are what a node shows of one cursor.
 type marks struct{ delivered, read tidemark.SeqID }
 
-// cursors reads the cursors of a timeline from each node in turn, and from the first
-// once more at the end, each at the position of the one before: as marks only grow,
-// none may show less than the one before it.
+// cursors compares the cursors of a timeline, once more if marks went back, which a rewind
+// may have done in between.
 func (a *audit) cursors(ctx context.Context, id tidemark.TimelineID) error {
+	var difference *Difference
+	for range cursorAttempts {
+		err := a.cursorsOnce(ctx, id)
+		if errors.Is(err, tidemark.ErrTimelineNotFound) {
+			return nil // it was deleted meanwhile
+		}
+		if !errors.As(err, &difference) {
+			return err
+		}
+	}
+	return difference
+}
+
+// cursorAttempts is how often a difference of cursors must show.
+const cursorAttempts = 3
+
+// cursorsOnce reads the cursors of a timeline from each node in turn, and from the first
+// once more at the end, each at the position of the one before: as marks only grow but
+// for a rewind, none may show less than the one before it.
+func (a *audit) cursorsOnce(ctx context.Context, id tidemark.TimelineID) error {
 	var before map[tidemark.ReaderID]marks
 	level, last := client.Linearizable(), 0
 	for turn := range len(a.nodes) + 1 {

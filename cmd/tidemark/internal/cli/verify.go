@@ -9,6 +9,7 @@ import (
 
 	"tidemark"
 	"tidemark/client"
+	"tidemark/cmd/tidemark/internal/exit"
 )
 
 // errDiffers makes the exit status tell that a timeline is not the same everywhere.
@@ -57,6 +58,9 @@ func (a *app) verify(ctx context.Context, timeline tidemark.TimelineID, level cl
 	}
 	var documents []verifyDocument
 	differs := false
+	if len(points) == 0 {
+		return exit.Usagef("%s never had a message: there is nothing to verify", timeline)
+	}
 	for _, endpoint := range a.global.endpoints {
 		verified, err := a.verifyAt(ctx, endpoint, timeline, points, c.Position())
 		if err != nil {
@@ -87,13 +91,23 @@ func (a *app) verify(ctx context.Context, timeline tidemark.TimelineID, level cl
 // recompute reads the timeline and computes its digests from the contents. It keeps at
 // most tidemark.MaxVerifyPoints of them, evenly spread, the last one among them.
 func (a *app) recompute(ctx context.Context, c *client.Client, timeline tidemark.TimelineID, level client.Consistency) (points []client.Digest, count uint64, err error) {
-	step, last := tidemark.SeqID(1), client.Digest{Digest: tidemark.InitialDigest(timeline)}
+	head, err := c.Timeline(ctx, timeline, level)
+	if err != nil {
+		return nil, 0, err
+	}
+	step, last := tidemark.SeqID(1), client.Digest{SeqID: head.First - 1, Digest: tidemark.InitialDigest(timeline)}
+	if head.First > 1 {
+		last.Digest = head.TrimmedDigest
+	}
 	err = a.watch(ctx, func(ctx context.Context, progress func()) error {
 		for m, err := range c.Messages(ctx, timeline, client.PageSize(tidemark.MaxPageMessages), level) {
 			if err != nil {
 				return err
 			}
 			progress()
+			if m.SeqID != last.SeqID+1 {
+				return fmt.Errorf("messages %d to %d were trimmed while they were read; verify again", last.SeqID+1, m.SeqID-1)
+			}
 			digest, err := m.NextDigest(last.Digest)
 			if err != nil {
 				return err
@@ -110,7 +124,7 @@ func (a *app) recompute(ctx context.Context, c *client.Client, timeline tidemark
 		}
 		return nil
 	})
-	if n := len(points); err == nil && (n == 0 || points[n-1].SeqID != last.SeqID) {
+	if n := len(points); err == nil && last.SeqID > 0 && (n == 0 || points[n-1].SeqID != last.SeqID) {
 		points = append(points, last)
 	}
 	return points, count, err

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,6 +43,9 @@ func (e *Export) Run(ctx context.Context, c *client.Client, w *exchange.Writer) 
 	}
 	for _, head := range heads {
 		n, err := e.timeline(ctx, c, w, head)
+		if errors.Is(err, tidemark.ErrTimelineNotFound) {
+			continue // it was deleted since it was listed
+		}
 		summary.Messages += n
 		if err != nil {
 			return summary, fmt.Errorf("export timeline %q: %w", head.ID, err)
@@ -52,7 +56,7 @@ func (e *Export) Run(ctx context.Context, c *client.Client, w *exchange.Writer) 
 }
 
 func (e *Export) timeline(ctx context.Context, c *client.Client, w *exchange.Writer, head client.Timeline) (n int, err error) {
-	chain := history.NewChain(head.ID)
+	chain := history.NewChainAt(head.ID, head.First, head.TrimmedDigest)
 	// The session has seen the listing, so it sees what was listed.
 	for message, err := range c.Messages(ctx, head.ID, client.Session()) {
 		if err != nil {
@@ -60,6 +64,9 @@ func (e *Export) timeline(ctx context.Context, c *client.Client, w *exchange.Wri
 		}
 		if message.SeqID > head.Last {
 			break
+		}
+		if message.SeqID > chain.Last()+1 {
+			return n, fmt.Errorf("messages %d to %d were trimmed while they were exported; export again", chain.Last()+1, message.SeqID-1)
 		}
 		if err := chain.Add(&message); err != nil {
 			return n, err
@@ -75,6 +82,9 @@ func (e *Export) timeline(ctx context.Context, c *client.Client, w *exchange.Wri
 		if e.Written != nil {
 			e.Written()
 		}
+	}
+	if head.Count == 0 {
+		return 0, nil
 	}
 	if chain.Last() != head.Last || chain.Digest() != head.Digest {
 		return n, fmt.Errorf("%w: read up to message %d with digest %v, but %d with %v was listed",
