@@ -178,6 +178,8 @@ func (t *transition) apply(c *command) (any, error) {
 		return boxed(t.updateTimeline(&c.update))
 	case kindSetPolicy:
 		return boxed(t.setPolicy(&c.policy))
+	case kindImport:
+		return boxed(t.importHistory(&c.imp))
 	default:
 		return nil, fmt.Errorf("%w: command has the unknown kind %d", tidemark.ErrNewerFormat, c.kind)
 	}

@@ -60,6 +60,10 @@ var (
 	somePolicy = SetPolicy{tidemark.Policy{
 		Prefix: "conv/", MaxAge: 90 * 24 * time.Hour, MaxMessages: 10_000, MaxBytes: 1 << 20, AckedByAll: true, AckedBy: []tidemark.ReaderID{"b", "a"}, KeepAtLeast: 5,
 	}}
+	someImport = Import{Timeline: "conv/7", First: 300, Previous: tidemark.Digest{1, 15: 2}, Items: []ImportItem{
+		{Draft: tidemark.Draft{ID: "a", Sender: "alice", Payload: []byte("x"), ClientTime: tidemark.NoTime}, ServerTime: 1_700_000_000_000_000_001},
+		{Draft: tidemark.Draft{ID: "b", ClientTime: 5}, ServerTime: 1_700_000_000_000_000_001, Digest: tidemark.Digest{3, 15: 4}},
+	}}
 	goldenTime = time.Unix(1_800_000_000, 5)
 )
 
@@ -87,6 +91,7 @@ var golden = []struct {
 	{"delete-timeline-expected", DeleteTimeline{"conv/7", seq(0)}.Encode(), command{kind: kindDelete, delete: DeleteTimeline{"conv/7", seq(0)}}},
 	{"update-timeline", someUpdate.Encode(), command{kind: kindUpdate, update: someUpdate}},
 	{"set-policy", somePolicy.Encode(), command{kind: kindSetPolicy, policy: somePolicy}},
+	{"import", someImport.Encode(), command{kind: kindImport, imp: someImport}},
 	{"set-recipients-change", someChange.Encode(), command{kind: kindSetRecipients, set: someChange}},
 }
 

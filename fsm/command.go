@@ -44,9 +44,9 @@ type AckItem struct {
 }
 
 // Level is the feature level that this version understands: 2 has floors and rewinds
-// of cursors, 3 recipients and fan-out, 4 trims, deletions and attributes, 5 retention policies. What a level adds may be proposed only when the
+// of cursors, 3 recipients and fan-out, 4 trims, deletions and attributes, 5 retention policies, 6 imports of history. What a level adds may be proposed only when the
 // store has it.
-const Level uint32 = 5
+const Level uint32 = 6
 
 // SetRecipients changes the recipient set of a timeline, which it creates if it does not
 // exist. It needs Level 3. Its result is a SetRecipientsResult.
@@ -138,6 +138,40 @@ type SetPolicy struct{ Policy tidemark.Policy }
 
 // SetPolicyResult is the outcome of a SetPolicy: nil, or tidemark.ErrInvalid.
 type SetPolicyResult struct{ Err error }
+
+// Import puts messages of an older history into a timeline, with the SeqIDs and server
+// times that they had: all of its items, or none. Those that the timeline holds already,
+// the same under the same SeqIDs, are passed over, so that an import can be repeated; the
+// others must follow the last one. Nothing is fanned out. It needs Level 6. Its result is
+// an ImportResult.
+type Import struct {
+	Timeline tidemark.TimelineID
+	// First is the SeqID of the first item. A timeline that does not exist starts there.
+	First tidemark.SeqID
+	// Previous is the digest before First, for a timeline that does not exist and a First
+	// above 1.
+	Previous tidemark.Digest
+	Items    []ImportItem
+}
+
+// ImportItem is one message of an older history.
+type ImportItem struct {
+	// Draft is without its Timeline.
+	Draft      tidemark.Draft
+	ServerTime tidemark.Time
+	// Digest is that which the message must have then, or zero: then none is asked for.
+	Digest tidemark.Digest
+}
+
+// ImportResult is the outcome of an Import.
+type ImportResult struct {
+	// Head is the timeline's after it, and Duplicates counts the items that were there.
+	Head       tidemark.Head
+	Duplicates int
+	// Err is nil, or wraps tidemark.ErrInvalid, ErrMessageIDConflict or ErrSequenceConflict.
+	// Nothing was changed then.
+	Err error
+}
 
 // AppendResult is the outcome of one append.
 type AppendResult struct {

@@ -30,6 +30,7 @@ type command struct {
 	delete DeleteTimeline
 	update UpdateTimeline
 	policy SetPolicy
+	imp    Import
 }
 
 // decodeEntry decodes the data of a log entry. The commands are appended to
@@ -102,6 +103,8 @@ func decodeCommand(data []byte, c *command) error {
 		err = decodeUpdate(f.bytes, &c.update)
 	case kindSetPolicy:
 		err = decodePolicy(f.bytes, &c.policy.Policy)
+	case kindImport:
+		err = decodeImport(f.bytes, &c.imp)
 	default:
 		return fmt.Errorf("%w: command has the unknown kind %d", tidemark.ErrNewerFormat, f.number)
 	}
@@ -381,6 +384,59 @@ func decodePolicy(data []byte, p *tidemark.Policy) error {
 		}
 	}
 	return nil
+}
+
+func decodeImport(data []byte, c *Import) error {
+	r := reader{message: "import", rest: data}
+	for r.more() {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case f.is(fieldImportTimeline, protowire.BytesType):
+			c.Timeline = tidemark.TimelineID(f.bytes)
+		case f.is(fieldImportFirst, protowire.VarintType):
+			c.First = tidemark.SeqID(f.value)
+		case f.is(fieldImportPrevious, protowire.BytesType) && len(f.bytes) == len(c.Previous):
+			copy(c.Previous[:], f.bytes)
+		case f.is(fieldImportItem, protowire.BytesType):
+			item, err := decodeImportItem(f.bytes)
+			if err != nil {
+				return err
+			}
+			c.Items = append(c.Items, item)
+			r.repeated()
+		default:
+			return r.unknown(f)
+		}
+	}
+	return nil
+}
+
+func decodeImportItem(data []byte) (item ImportItem, err error) {
+	r := reader{message: "import_item", rest: data}
+	for r.more() {
+		f, err := r.next()
+		if err != nil {
+			return item, err
+		}
+		switch {
+		case f.is(fieldImportItemDraft, protowire.BytesType):
+			var a Append
+			if err := decodeAppend(f.bytes, &a); err != nil {
+				return item, err
+			}
+			item.Draft = a.Draft
+		case f.is(fieldImportItemServerTime, protowire.Fixed64Type):
+			item.ServerTime = tidemark.Time(f.value)
+		case f.is(fieldImportItemDigest, protowire.BytesType) && len(f.bytes) == len(item.Digest):
+			copy(item.Digest[:], f.bytes)
+		default:
+			return item, r.unknown(f)
+		}
+	}
+	return item, nil
 }
 
 func decodeNoop(data []byte) error {

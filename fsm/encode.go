@@ -29,6 +29,7 @@ const (
 	kindDelete        = 8
 	kindUpdate        = 9
 	kindSetPolicy     = 10
+	kindImport        = 11
 
 	fieldAppendTimeline   = 1
 	fieldAppendMessageID  = 2
@@ -81,6 +82,15 @@ const (
 	fieldPolicyAckedByAll  = 5
 	fieldPolicyAckedBy     = 6
 	fieldPolicyKeep        = 7
+
+	fieldImportTimeline = 1
+	fieldImportFirst    = 2
+	fieldImportPrevious = 3
+	fieldImportItem     = 4
+
+	fieldImportItemDraft      = 1
+	fieldImportItemServerTime = 2
+	fieldImportItemDigest     = 3
 )
 
 // EncodeEntry returns the data of a log entry that applies the encoded commands
@@ -197,6 +207,27 @@ func (c SetPolicy) Encode() []byte {
 		b = appendText(b, fieldPolicyAckedBy, string(reader))
 	}
 	return wrap(kindSetPolicy, appendNumber(b, fieldPolicyKeep, p.KeepAtLeast))
+}
+
+// Encode returns the command for EncodeEntry.
+func (c Import) Encode() []byte {
+	b := appendText(nil, fieldImportTimeline, string(c.Timeline))
+	b = appendNumber(b, fieldImportFirst, uint64(c.First))
+	if c.Previous != (tidemark.Digest{}) {
+		b = appendBytes(b, fieldImportPrevious, c.Previous[:])
+	}
+	for i := range c.Items {
+		item := &c.Items[i]
+		draft := appendAppend(nil, &Append{Draft: item.Draft})
+		body := appendBytes(nil, fieldImportItemDraft, draft)
+		body = protowire.AppendTag(body, fieldImportItemServerTime, protowire.Fixed64Type)
+		body = protowire.AppendFixed64(body, uint64(item.ServerTime))
+		if item.Digest != (tidemark.Digest{}) {
+			body = appendBytes(body, fieldImportItemDigest, item.Digest[:])
+		}
+		b = appendBytes(b, fieldImportItem, body)
+	}
+	return wrap(kindImport, b)
 }
 
 // appendNumber appends the field, or nothing if it is 0.

@@ -73,6 +73,8 @@ func reencode(c *command) []byte {
 		return c.update.Encode()
 	case kindSetPolicy:
 		return c.policy.Encode()
+	case kindImport:
+		return c.imp.Encode()
 	default:
 		return Noop{}.Encode()
 	}

@@ -108,6 +108,49 @@ func (m *model) update(c *UpdateTimeline, now tidemark.Time) {
 	}
 }
 
+func (m *model) importHistory(c *Import) (duplicates int, err error) {
+	line := m.timelines[c.Timeline]
+	if line == nil {
+		line = &modelTimeline{cursors: map[tidemark.ReaderID]tidemark.Cursor{}, recipients: map[tidemark.TimelineID]bool{}, attributes: map[string]string{}}
+		line.messages, line.trimmed = make([]modelMessage, c.First-1), int(c.First)-1
+	}
+	last, at := len(line.messages), line.time
+	if last == line.trimmed && !line.deleted && (m.timelines[c.Timeline] == nil || last == 0 && c.First == 1) {
+		at = tidemark.Time(tidemark.MinTime.UnixNano()) // its messages may be older than it is
+	}
+	var added []modelMessage
+	for i, item := range c.Items {
+		seq := c.First + tidemark.SeqID(i)
+		known := tidemark.SeqID(0)
+		if !line.deleted {
+			known = line.find(item.Draft.ID)
+		}
+		again := slices.ContainsFunc(added, func(m modelMessage) bool { return m.draft.ID == item.Draft.ID })
+		switch {
+		case item.Draft.Sender == "\xff":
+			return 0, tidemark.ErrInvalid
+		case again || known > 0 && (known != seq || line.messages[seq-1].draft.Sender != item.Draft.Sender || string(line.messages[seq-1].draft.Payload) != string(item.Draft.Payload)):
+			return 0, tidemark.ErrMessageIDConflict
+		case known > 0 && line.messages[seq-1].time != item.ServerTime:
+			return 0, tidemark.ErrInvalid
+		case known > 0:
+			duplicates++
+		case int(seq) != last+len(added)+1:
+			return 0, tidemark.ErrSequenceConflict
+		case item.ServerTime < at:
+			return 0, tidemark.ErrInvalid
+		default:
+			at = item.ServerTime
+			added = append(added, modelMessage{draft: item.Draft, time: at})
+		}
+	}
+	if len(added) > 0 {
+		line.messages, line.time, line.deleted = append(line.messages, added...), at, false
+		m.timelines[c.Timeline] = line
+	}
+	return duplicates, nil
+}
+
 func (l *modelTimeline) add(d tidemark.Draft, now tidemark.Time, source *tidemark.Source) tidemark.SeqID {
 	l.time = max(l.time, now)
 	l.messages = append(l.messages, modelMessage{d, l.time, source})
@@ -281,7 +324,16 @@ func TestModel(t *testing.T) {
 func someCommands(t *testing.T, g generator, m *model, now tidemark.Time) (commands [][]byte, check func([]any)) {
 	var checks []func(any)
 	for range g.IntN(5) {
-		switch g.IntN(12) {
+		switch g.IntN(13) {
+		case 12:
+			c := g.history(m)
+			duplicates, err := m.importHistory(&c)
+			commands = append(commands, c.Encode())
+			checks = append(checks, func(result any) {
+				if got := result.(ImportResult); !errors.Is(got.Err, err) || err == nil && got.Duplicates != duplicates {
+					t.Errorf("import %+v: %+v, want %d duplicates, %v", c, got, duplicates, err)
+				}
+			})
 		case 0:
 			c := RaiseLevel{Level: 1 + g.Uint32N(Level)}
 			m.level = max(m.level, c.Level)

@@ -43,9 +43,15 @@ func randomLog(random *rand.Rand, entries int) []tidemark.Entry {
 type generator struct{ *rand.Rand }
 
 func (g generator) command() []byte {
-	switch g.IntN(16) {
+	switch g.IntN(17) {
 	case 0:
 		return Noop{}.Encode()
+	case 16:
+		c := Import{Timeline: g.timeline(), First: tidemark.SeqID(1 + g.Uint64N(3))}
+		for i := range 1 + g.IntN(3) {
+			c.Items = append(c.Items, ImportItem{Draft: g.append().Draft, ServerTime: tidemark.Time(1e18 + int64(i))})
+		}
+		return c.Encode()
 	case 10:
 		return RaiseLevel{Level: 1 + g.Uint32N(Level)}.Encode()
 	case 11:
@@ -117,6 +123,29 @@ func (g generator) recipients() SetRecipients {
 	if g.IntN(5) == 0 {
 		version := g.Uint64N(4)
 		c.Change.ExpectedVersion = &version
+	}
+	return c
+}
+
+// history goes on somewhere near the end of what the model has, with some of that.
+func (g generator) history(m *model) Import {
+	c := Import{Timeline: g.timeline(), First: tidemark.SeqID(1 + g.IntN(3))}
+	line := m.timelines[c.Timeline]
+	if line == nil {
+		line = &modelTimeline{}
+	} else if g.IntN(4) > 0 {
+		c.First = tidemark.SeqID(max(1, len(line.messages)+2-g.IntN(4)))
+	}
+	at := line.time
+	for i := range 1 + g.IntN(3) {
+		item := ImportItem{Draft: g.append().Draft}
+		if seq := int(c.First) + i; seq > line.trimmed && seq <= len(line.messages) && g.IntN(4) > 0 {
+			item.Draft, at = line.messages[seq-1].draft, line.messages[seq-1].time
+		} else {
+			at += tidemark.Time(g.IntN(3) - g.IntN(8)/7)
+		}
+		item.Draft.Timeline, item.ServerTime = "", at
+		c.Items = append(c.Items, item)
 	}
 	return c
 }

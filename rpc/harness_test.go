@@ -136,6 +136,8 @@ func succeed(n int, command *fsmpb.Command) (any, error) {
 		return fsm.DeleteTimelineResult{Head: fakeHead}, nil
 	case command.GetUpdateTimeline() != nil:
 		return fsm.UpdateTimelineResult{Head: fakeHead}, nil
+	case command.GetImport() != nil:
+		return fsm.ImportResult{Head: fakeHead}, nil
 	case command.GetSetPolicy() != nil:
 		return fsm.SetPolicyResult{}, nil
 	case command.GetSetRecipients() != nil:

@@ -52,6 +52,8 @@ func call(ctx context.Context, d *door, request proto.Message) (err error) {
 		_, err = d.timelines.DeleteTimeline(ctx, req)
 	case *pb.SetPolicyRequest:
 		_, err = d.timelines.SetPolicy(ctx, req)
+	case *pb.ImportRequest:
+		_, err = d.timelines.Import(ctx, req)
 	case *pb.ListPoliciesRequest:
 		_, err = d.timelines.ListPolicies(ctx, req)
 	case *pb.ListRecipientsRequest:
@@ -90,6 +92,15 @@ func manyNames(n int) (names []string) {
 		names = append(names, fmt.Sprint("i", i))
 	}
 	return names
+}
+
+func anImport(change func([]*pb.Message)) *pb.ImportRequest {
+	at := timestamppb.New(time.Unix(1_700_000_000, 0))
+	messages := []*pb.Message{{SeqId: 5, MessageId: "a", ServerTime: at}, {SeqId: 6, MessageId: "b", Sender: "s", Payload: []byte("x"), ServerTime: at}}
+	if change != nil {
+		change(messages)
+	}
+	return &pb.ImportRequest{Timeline: "t", Items: messages}
 }
 
 func anAppend(change func(*pb.AppendRequest)) *pb.AppendRequest {
@@ -313,6 +324,16 @@ var refusals = []struct {
 	{"policy age", &pb.SetPolicyRequest{Policy: &pb.Policy{MaxAge: &durationpb.Duration{Nanos: 1}}}, "policy.max_age", "milliseconds"},
 	{"policy negative age", &pb.SetPolicyRequest{Policy: &pb.Policy{MaxAge: &durationpb.Duration{Seconds: -1}}}, "policy.max_age", "not negative"},
 	{"policies", &pb.ListPoliciesRequest{}, "", ""},
+	{"import", anImport(nil), "", ""},
+	{"import nothing", &pb.ImportRequest{Timeline: "t"}, "items", "1 to 1024"},
+	{"import seq 0", anImport(func(m []*pb.Message) { m[0].SeqId = 0 }), "items[0].seq_id", "at least 1"},
+	{"import gap", anImport(func(m []*pb.Message) { m[1].SeqId = 9 }), "items[1].seq_id", "not the next"},
+	{"import no time", anImport(func(m []*pb.Message) { m[1].ServerTime = nil }), "items[1].server_time", "must be given"},
+	{"import future", anImport(func(m []*pb.Message) { m[1].ServerTime = timestamppb.New(time.Now().Add(time.Hour)) }), "items[1].server_time", "future"},
+	{"import other timeline", anImport(func(m []*pb.Message) { m[0].Timeline = "u" }), "items[0].timeline", "another one"},
+	{"import source", anImport(func(m []*pb.Message) { m[0].Source = &pb.Source{} }), "items[0].source", "inboxes"},
+	{"import digest", &pb.ImportRequest{Timeline: "t", Items: anImport(nil).Items, PreviousDigest: []byte{1}}, "previous_digest", "must have 16"},
+	{"import message's digest", anImport(func(m []*pb.Message) { m[1].Digest = []byte{1} }), "items[1].digest", "must have 16"},
 
 	{"head", &pb.GetTimelineRequest{Timeline: "t"}, "", ""},
 	{"head no timeline", &pb.GetTimelineRequest{}, "timeline", "empty"},

@@ -114,6 +114,7 @@ type Command struct {
 	//	*Command_DeleteTimeline
 	//	*Command_UpdateTimeline
 	//	*Command_SetPolicy
+	//	*Command_Import
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -246,6 +247,15 @@ func (x *Command) GetSetPolicy() *SetPolicy {
 	return nil
 }
 
+func (x *Command) GetImport() *Import {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_Import); ok {
+			return x.Import
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -290,6 +300,10 @@ type Command_SetPolicy struct {
 	SetPolicy *SetPolicy `protobuf:"bytes,10,opt,name=set_policy,json=setPolicy,proto3,oneof"`
 }
 
+type Command_Import struct {
+	Import *Import `protobuf:"bytes,11,opt,name=import,proto3,oneof"`
+}
+
 func (*Command_Append) isCommand_Kind() {}
 
 func (*Command_AppendBatch) isCommand_Kind() {}
@@ -309,6 +323,8 @@ func (*Command_DeleteTimeline) isCommand_Kind() {}
 func (*Command_UpdateTimeline) isCommand_Kind() {}
 
 func (*Command_SetPolicy) isCommand_Kind() {}
+
+func (*Command_Import) isCommand_Kind() {}
 
 // Append puts one message at the end of a timeline, and creates the timeline if
 // it does not exist. Names and texts are bytes: apply decides whether they are
@@ -1101,6 +1117,141 @@ func (x *SetPolicy) GetKeepAtLeast() uint64 {
 	return 0
 }
 
+// Import puts messages of an older history into a timeline, with the SeqIds and server
+// times that they had: all or none.
+type Import struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline []byte                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// The SeqId of the first item.
+	FirstSeqId uint64 `protobuf:"varint,2,opt,name=first_seq_id,json=firstSeqId,proto3" json:"first_seq_id,omitempty"`
+	// The digest before it, if it is above 1 and the timeline is new.
+	PreviousDigest []byte        `protobuf:"bytes,3,opt,name=previous_digest,json=previousDigest,proto3" json:"previous_digest,omitempty"`
+	Items          []*ImportItem `protobuf:"bytes,4,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Import) Reset() {
+	*x = Import{}
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Import) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Import) ProtoMessage() {}
+
+func (x *Import) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Import.ProtoReflect.Descriptor instead.
+func (*Import) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Import) GetTimeline() []byte {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *Import) GetFirstSeqId() uint64 {
+	if x != nil {
+		return x.FirstSeqId
+	}
+	return 0
+}
+
+func (x *Import) GetPreviousDigest() []byte {
+	if x != nil {
+		return x.PreviousDigest
+	}
+	return nil
+}
+
+func (x *Import) GetItems() []*ImportItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// ImportItem is one message of an older history.
+type ImportItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Without its timeline.
+	Draft      *Append `protobuf:"bytes,1,opt,name=draft,proto3" json:"draft,omitempty"`
+	ServerTime *int64  `protobuf:"fixed64,2,opt,name=server_time,json=serverTime,proto3,oneof" json:"server_time,omitempty"`
+	// That which the message must have then, if it is there.
+	Digest        []byte `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportItem) Reset() {
+	*x = ImportItem{}
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportItem) ProtoMessage() {}
+
+func (x *ImportItem) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportItem.ProtoReflect.Descriptor instead.
+func (*ImportItem) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ImportItem) GetDraft() *Append {
+	if x != nil {
+		return x.Draft
+	}
+	return nil
+}
+
+func (x *ImportItem) GetServerTime() int64 {
+	if x != nil && x.ServerTime != nil {
+		return *x.ServerTime
+	}
+	return 0
+}
+
+func (x *ImportItem) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
 var File_fsm_fsmpb_command_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_command_proto_rawDesc = "" +
@@ -1110,7 +1261,7 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vleader_time\x18\x02 \x01(\x10R\n" +
 	"leaderTime\x12\x1a\n" +
-	"\bcommands\x18\x03 \x03(\fR\bcommands\"\xe9\x04\n" +
+	"\bcommands\x18\x03 \x03(\fR\bcommands\"\x9c\x05\n" +
 	"\aCommand\x121\n" +
 	"\x06append\x18\x01 \x01(\v2\x17.tidemark.fsm.v1.AppendH\x00R\x06append\x12A\n" +
 	"\fappend_batch\x18\x02 \x01(\v2\x1c.tidemark.fsm.v1.AppendBatchH\x00R\vappendBatch\x12(\n" +
@@ -1124,7 +1275,8 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\x0fupdate_timeline\x18\t \x01(\v2\x1f.tidemark.fsm.v1.UpdateTimelineH\x00R\x0eupdateTimeline\x12;\n" +
 	"\n" +
 	"set_policy\x18\n" +
-	" \x01(\v2\x1a.tidemark.fsm.v1.SetPolicyH\x00R\tsetPolicyB\x06\n" +
+	" \x01(\v2\x1a.tidemark.fsm.v1.SetPolicyH\x00R\tsetPolicy\x121\n" +
+	"\x06import\x18\v \x01(\v2\x17.tidemark.fsm.v1.ImportH\x00R\x06importB\x06\n" +
 	"\x04kind\"\xfb\x03\n" +
 	"\x06Append\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\fR\btimeline\x12\x1d\n" +
@@ -1200,7 +1352,20 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\facked_by_all\x18\x05 \x01(\bR\n" +
 	"ackedByAll\x12\x19\n" +
 	"\backed_by\x18\x06 \x03(\fR\aackedBy\x12\"\n" +
-	"\rkeep_at_least\x18\a \x01(\x04R\vkeepAtLeastB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
+	"\rkeep_at_least\x18\a \x01(\x04R\vkeepAtLeast\"\xa2\x01\n" +
+	"\x06Import\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\fR\btimeline\x12 \n" +
+	"\ffirst_seq_id\x18\x02 \x01(\x04R\n" +
+	"firstSeqId\x12'\n" +
+	"\x0fprevious_digest\x18\x03 \x01(\fR\x0epreviousDigest\x121\n" +
+	"\x05items\x18\x04 \x03(\v2\x1b.tidemark.fsm.v1.ImportItemR\x05items\"\x89\x01\n" +
+	"\n" +
+	"ImportItem\x12-\n" +
+	"\x05draft\x18\x01 \x01(\v2\x17.tidemark.fsm.v1.AppendR\x05draft\x12$\n" +
+	"\vserver_time\x18\x02 \x01(\x10H\x00R\n" +
+	"serverTime\x88\x01\x01\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digestB\x0e\n" +
+	"\f_server_timeB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
 
 var (
 	file_fsm_fsmpb_command_proto_rawDescOnce sync.Once
@@ -1214,7 +1379,7 @@ func file_fsm_fsmpb_command_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_command_proto_rawDescData
 }
 
-var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_fsm_fsmpb_command_proto_goTypes = []any{
 	(*Entry)(nil),          // 0: tidemark.fsm.v1.Entry
 	(*Command)(nil),        // 1: tidemark.fsm.v1.Command
@@ -1230,6 +1395,8 @@ var file_fsm_fsmpb_command_proto_goTypes = []any{
 	(*DeleteTimeline)(nil), // 11: tidemark.fsm.v1.DeleteTimeline
 	(*UpdateTimeline)(nil), // 12: tidemark.fsm.v1.UpdateTimeline
 	(*SetPolicy)(nil),      // 13: tidemark.fsm.v1.SetPolicy
+	(*Import)(nil),         // 14: tidemark.fsm.v1.Import
+	(*ImportItem)(nil),     // 15: tidemark.fsm.v1.ImportItem
 }
 var file_fsm_fsmpb_command_proto_depIdxs = []int32{
 	2,  // 0: tidemark.fsm.v1.Command.append:type_name -> tidemark.fsm.v1.Append
@@ -1242,15 +1409,18 @@ var file_fsm_fsmpb_command_proto_depIdxs = []int32{
 	11, // 7: tidemark.fsm.v1.Command.delete_timeline:type_name -> tidemark.fsm.v1.DeleteTimeline
 	12, // 8: tidemark.fsm.v1.Command.update_timeline:type_name -> tidemark.fsm.v1.UpdateTimeline
 	13, // 9: tidemark.fsm.v1.Command.set_policy:type_name -> tidemark.fsm.v1.SetPolicy
-	3,  // 10: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
-	2,  // 11: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
-	6,  // 12: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
-	3,  // 13: tidemark.fsm.v1.UpdateTimeline.set:type_name -> tidemark.fsm.v1.Attribute
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	14, // 10: tidemark.fsm.v1.Command.import:type_name -> tidemark.fsm.v1.Import
+	3,  // 11: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
+	2,  // 12: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
+	6,  // 13: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
+	3,  // 14: tidemark.fsm.v1.UpdateTimeline.set:type_name -> tidemark.fsm.v1.Attribute
+	15, // 15: tidemark.fsm.v1.Import.items:type_name -> tidemark.fsm.v1.ImportItem
+	2,  // 16: tidemark.fsm.v1.ImportItem.draft:type_name -> tidemark.fsm.v1.Append
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_command_proto_init() }
@@ -1269,6 +1439,7 @@ func file_fsm_fsmpb_command_proto_init() {
 		(*Command_DeleteTimeline)(nil),
 		(*Command_UpdateTimeline)(nil),
 		(*Command_SetPolicy)(nil),
+		(*Command_Import)(nil),
 	}
 	file_fsm_fsmpb_command_proto_msgTypes[2].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[5].OneofWrappers = []any{}
@@ -1276,13 +1447,14 @@ func file_fsm_fsmpb_command_proto_init() {
 	file_fsm_fsmpb_command_proto_msgTypes[9].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[10].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[11].OneofWrappers = []any{}
+	file_fsm_fsmpb_command_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_command_proto_rawDesc), len(file_fsm_fsmpb_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -357,6 +357,48 @@ func TestImportOfBrokenLines(t *testing.T) {
 	}
 }
 
+// An export is imported into another cluster with its SeqIds, server times and digests, also
+// of a timeline that was trimmed, and again; what does not fit there is refused.
+func TestImportOfHistory(t *testing.T) {
+	t.Parallel()
+	from, to := start(t, 1), start(t, 1)
+	for n := range 5 {
+		from.cli("", "append", "conv/1", fmt.Sprint("hello ", n), "--message-id", fmt.Sprint("m", n), "--attribute", "lang=en")
+		from.cli(fmt.Sprintf("\xff%d", n), "append", "conv/2", "--client-time", "2026-01-02T03:04:05Z")
+	}
+	from.cli("", "trim", "conv/1", "--keep", "3")
+	exported := from.cli("", "export")
+	if strings.Count(exported, "\n") != 8 || strings.Count(exported, `"previous_digest"`) != 1 {
+		t.Fatalf("export:\n%s", exported)
+	}
+	for _, want := range []string{"imported 8 messages, 0 of them", "imported 8 messages, 8 of them"} {
+		if got := to.cli(exported, "import", "--history", "-"); !strings.Contains(got, want) {
+			t.Errorf("import: %s, want %s", got, want)
+		}
+		if got := to.cli("", "export"); got != exported {
+			t.Errorf("the export of the import is\n%s\nand that which was imported\n%s", got, exported)
+		}
+	}
+	to.cli("", "verify", "conv/1")
+
+	// It goes on where the history ends, and there only.
+	from.cli("", "append", "conv/1", "more", "--message-id", "m5")
+	longer := from.cli("", "export")
+	if got := to.cli(longer, "import", "--history", "-"); !strings.Contains(got, "imported 9 messages, 8 of them") {
+		t.Errorf("import of what came since: %s", got)
+	}
+	to.cli("", "append", "conv/1", "its own", "--message-id", "own")
+	from.cli("", "append", "conv/1", "a seventh", "--message-id", "m6")
+	wantFailure(t, to.tryCLI(from.cli("", "export", "--prefix", "conv/1"), "import", "--history", "-"), 1, "line 1", "last sequence id is 7")
+
+	// Messages behind another history than that which they had.
+	tampered := strings.Replace(exported, `"hello 2"`, `"hullo 2"`, 1)
+	wantFailure(t, start(t, 1).tryCLI(tampered, "import", "--history", "-"), 1, "line 1", "items[0].digest", "is another one")
+	wantFailure(t, to.tryCLI(tampered, "import", "--history", "-"), 1, "line 1", "message id is taken by other content")
+	wantFailure(t, to.tryCLI(`{"timeline":"conv/9","message_id":"m","body":"x"}`, "import", "--history", "-"), 1, "line 1", "no export")
+	wantFailure(t, to.tryCLI("", "import", "--history", "--skip-invalid", "-"), 2, "--history goes without")
+}
+
 // The benchmark of fan-outs reaches every inbox, and says what the log grows by, which does
 // not depend on their number.
 func TestBenchFanOut(t *testing.T) {

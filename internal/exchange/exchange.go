@@ -42,6 +42,8 @@ type Record struct {
 	SeqID      uint64     `json:"seq_id,omitempty"`
 	ServerTime *time.Time `json:"server_time,omitempty"`
 	Digest     string     `json:"digest,omitempty"`
+	// PreviousDigest is that before the message, on the first one of a timeline that was trimmed.
+	PreviousDigest string `json:"previous_digest,omitempty"`
 	// Source is the message that an entry of an inbox refers to. An import leaves such
 	// entries out.
 	Source *Source `json:"source,omitempty"`

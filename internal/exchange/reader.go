@@ -74,10 +74,23 @@ func NewReader(source io.Reader) *Reader {
 // At the end it returns io.EOF; a broken line is a *LineError, after which Next
 // may be called again; any other error is one of the file, and final.
 func (r *Reader) Next() (tidemark.Draft, int, error) {
+	record, line, err := r.NextRecord()
+	if err != nil {
+		return tidemark.Draft{}, line, err
+	}
+	draft, err := record.Draft()
+	if err != nil {
+		return tidemark.Draft{}, line, &LineError{line, err}
+	}
+	return draft, line, nil
+}
+
+// NextRecord is Next with all that stands in the line. What it says is not checked.
+func (r *Reader) NextRecord() (Record, int, error) {
 	for {
 		line, err := r.readLine()
 		if err != nil {
-			return tidemark.Draft{}, r.line, err
+			return Record{}, r.line, err
 		}
 		if r.line == 1 {
 			// Some editors put it in front of UTF-8.
@@ -87,16 +100,12 @@ func (r *Reader) Next() (tidemark.Draft, int, error) {
 			continue
 		}
 		record, err := Decode(line)
-		if err == nil && record.Source != nil {
-			continue
+		switch {
+		case err != nil:
+			return Record{}, r.line, &LineError{r.line, err}
+		case record.Source == nil:
+			return record, r.line, nil
 		}
-		if err == nil {
-			var draft tidemark.Draft
-			if draft, err = record.Draft(); err == nil {
-				return draft, r.line, nil
-			}
-		}
-		return tidemark.Draft{}, r.line, &LineError{r.line, err}
 	}
 }
 

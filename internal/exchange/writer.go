@@ -48,8 +48,10 @@ func NewWriter(target io.Writer) *Writer {
 }
 
 // Write adds a line.
-func (w *Writer) Write(m *tidemark.Message) error {
-	record := FromMessage(m)
+func (w *Writer) Write(m *tidemark.Message) error { return w.WriteRecord(FromMessage(m)) }
+
+// WriteRecord writes one line.
+func (w *Writer) WriteRecord(record Record) error {
 	line, err := record.AppendLine(w.buffer[:0])
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ func Searches() []Search {
 		{Bug: planted.UngatedChange, Mix: []string{"rolling-upgrade"}, Checkers: []string{"seq-mismatch", "replica-divergence", "digest-chain"}, Duration: 20 * time.Second, Adjust: hasty},
 		{Bug: planted.UnreadByDevice, Mix: []string{"none"}, Checkers: []string{"unread-count"}, Duration: 4 * time.Second},
 		{Bug: planted.FanOutInTwo, Mix: []string{"kill"}, Checkers: []string{"fan-out"}, Duration: 12 * time.Second, Adjust: hasty},
-		{Bug: planted.TrimOneTooFar, Mix: []string{"none"}, Checkers: []string{"retention"}, Duration: 6 * time.Second},
+		{Bug: planted.TrimOneTooFar, Mix: []string{"none"}, Checkers: []string{"retention"}, Duration: 8 * time.Second},
 		{Bug: planted.TailSkip, Mix: []string{"kill"}, Checkers: []string{"tail-continuity"}, Duration: 12 * time.Second, Adjust: hasty},
 
 		{Bug: planted.EarlyAck, Mix: []string{"pause-kill"}, Checkers: lost, Duration: 18 * time.Second},

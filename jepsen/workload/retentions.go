@@ -18,7 +18,7 @@ func (retentions) Threads() int { return 3 }
 const (
 	keptPrefix = "kept/"
 	// keptMessages is how many the policy keeps.
-	keptMessages = 50
+	keptMessages = 20
 )
 
 // KeptTimelines are those with a policy.

@@ -4397,6 +4397,135 @@ func (x *SetPolicyResponse) GetPosition() []byte {
 	return nil
 }
 
+type ImportRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// With contiguous seq_ids, and server_times that do not run backwards nor lie in the
+	// future; timeline may be left out, and source must not be there. A digest, where there
+	// is one, must be that which the message gets. Up to 1,024, in one log entry of at most
+	// 512 KiB. They follow the last message of the timeline, or are there already, the same
+	// under the same SeqIds. A timeline that does not exist starts with the first one.
+	Items []*Message `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	// The digest before the first message, if the timeline does not exist and is not to
+	// start with SeqId 1.
+	PreviousDigest []byte `protobuf:"bytes,3,opt,name=previous_digest,json=previousDigest,proto3" json:"previous_digest,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ImportRequest) Reset() {
+	*x = ImportRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportRequest) ProtoMessage() {}
+
+func (x *ImportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
+func (*ImportRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ImportRequest) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *ImportRequest) GetItems() []*Message {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *ImportRequest) GetPreviousDigest() []byte {
+	if x != nil {
+		return x.PreviousDigest
+	}
+	return nil
+}
+
+type ImportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The timeline after it.
+	Timeline *Timeline `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// How many messages were there before.
+	Duplicates    uint32 `protobuf:"varint,2,opt,name=duplicates,proto3" json:"duplicates,omitempty"`
+	Position      []byte `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportResponse) Reset() {
+	*x = ImportResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportResponse) ProtoMessage() {}
+
+func (x *ImportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
+func (*ImportResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ImportResponse) GetTimeline() *Timeline {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *ImportResponse) GetDuplicates() uint32 {
+	if x != nil {
+		return x.Duplicates
+	}
+	return 0
+}
+
+func (x *ImportResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
 type ListPoliciesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Consistency   *Consistency           `protobuf:"bytes,1,opt,name=consistency,proto3" json:"consistency,omitempty"`
@@ -4406,7 +4535,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4418,7 +4547,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4431,7 +4560,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListPoliciesRequest) GetConsistency() *Consistency {
@@ -4452,7 +4581,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4464,7 +4593,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4477,7 +4606,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*Policy {
@@ -4513,7 +4642,7 @@ type DeleteTimelineRequest struct {
 
 func (x *DeleteTimelineRequest) Reset() {
 	*x = DeleteTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4525,7 +4654,7 @@ func (x *DeleteTimelineRequest) String() string {
 func (*DeleteTimelineRequest) ProtoMessage() {}
 
 func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4538,7 +4667,7 @@ func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTimelineRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *DeleteTimelineRequest) GetTimeline() string {
@@ -4569,7 +4698,7 @@ type DeleteTimelineResponse struct {
 
 func (x *DeleteTimelineResponse) Reset() {
 	*x = DeleteTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4581,7 +4710,7 @@ func (x *DeleteTimelineResponse) String() string {
 func (*DeleteTimelineResponse) ProtoMessage() {}
 
 func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4594,7 +4723,7 @@ func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTimelineResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{54}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *DeleteTimelineResponse) GetTimeline() *Timeline {
@@ -4621,7 +4750,7 @@ type GetTimelineRequest struct {
 
 func (x *GetTimelineRequest) Reset() {
 	*x = GetTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4633,7 +4762,7 @@ func (x *GetTimelineRequest) String() string {
 func (*GetTimelineRequest) ProtoMessage() {}
 
 func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4646,7 +4775,7 @@ func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineRequest.ProtoReflect.Descriptor instead.
 func (*GetTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{55}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetTimelineRequest) GetTimeline() string {
@@ -4674,7 +4803,7 @@ type GetTimelineResponse struct {
 
 func (x *GetTimelineResponse) Reset() {
 	*x = GetTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4686,7 +4815,7 @@ func (x *GetTimelineResponse) String() string {
 func (*GetTimelineResponse) ProtoMessage() {}
 
 func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4699,7 +4828,7 @@ func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineResponse.ProtoReflect.Descriptor instead.
 func (*GetTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{56}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetTimelineResponse) GetTimeline() *Timeline {
@@ -4740,7 +4869,7 @@ type ListTimelinesRequest struct {
 
 func (x *ListTimelinesRequest) Reset() {
 	*x = ListTimelinesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4752,7 +4881,7 @@ func (x *ListTimelinesRequest) String() string {
 func (*ListTimelinesRequest) ProtoMessage() {}
 
 func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4765,7 +4894,7 @@ func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelinesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{57}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListTimelinesRequest) GetPrefix() string {
@@ -4818,7 +4947,7 @@ type ListTimelinesResponse struct {
 
 func (x *ListTimelinesResponse) Reset() {
 	*x = ListTimelinesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4830,7 +4959,7 @@ func (x *ListTimelinesResponse) String() string {
 func (*ListTimelinesResponse) ProtoMessage() {}
 
 func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4843,7 +4972,7 @@ func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelinesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{58}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListTimelinesResponse) GetCount() uint64 {
@@ -4889,7 +5018,7 @@ type Consistency_Linearizable struct {
 
 func (x *Consistency_Linearizable) Reset() {
 	*x = Consistency_Linearizable{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4901,7 +5030,7 @@ func (x *Consistency_Linearizable) String() string {
 func (*Consistency_Linearizable) ProtoMessage() {}
 
 func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4926,7 +5055,7 @@ type Consistency_Session struct {
 
 func (x *Consistency_Session) Reset() {
 	*x = Consistency_Session{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4938,7 +5067,7 @@ func (x *Consistency_Session) String() string {
 func (*Consistency_Session) ProtoMessage() {}
 
 func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4972,7 +5101,7 @@ type Consistency_Local struct {
 
 func (x *Consistency_Local) Reset() {
 	*x = Consistency_Local{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4984,7 +5113,7 @@ func (x *Consistency_Local) String() string {
 func (*Consistency_Local) ProtoMessage() {}
 
 func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5366,7 +5495,17 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x0etimelines_seen\x18\x01 \x01(\x04R\rtimelinesSeen\x12+\n" +
 	"\x11timelines_trimmed\x18\x02 \x01(\x04R\x10timelinesTrimmed\x12)\n" +
 	"\x10messages_trimmed\x18\x03 \x01(\x04R\x0fmessagesTrimmed\x12\x1a\n" +
-	"\bposition\x18\x04 \x01(\fR\bposition\"Q\n" +
+	"\bposition\x18\x04 \x01(\fR\bposition\"\x80\x01\n" +
+	"\rImportRequest\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x12*\n" +
+	"\x05items\x18\x02 \x03(\v2\x14.tidemark.v1.MessageR\x05items\x12'\n" +
+	"\x0fprevious_digest\x18\x03 \x01(\fR\x0epreviousDigest\"\x7f\n" +
+	"\x0eImportResponse\x121\n" +
+	"\btimeline\x18\x01 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x1e\n" +
+	"\n" +
+	"duplicates\x18\x02 \x01(\rR\n" +
+	"duplicates\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\fR\bposition\"Q\n" +
 	"\x13ListPoliciesRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistency\"\x88\x01\n" +
 	"\x14ListPoliciesResponse\x12/\n" +
@@ -5417,7 +5556,7 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x11TAIL_PRIORITY_LOW\x10\x03*F\n" +
 	"\vCursorOrder\x12\x1c\n" +
 	"\x18CURSOR_ORDER_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\xb4\v\n" +
+	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\xf7\v\n" +
 	"\x0fTimelineService\x12A\n" +
 	"\x06Append\x12\x1a.tidemark.v1.AppendRequest\x1a\x1b.tidemark.v1.AppendResponse\x12P\n" +
 	"\vAppendBatch\x12\x1f.tidemark.v1.AppendBatchRequest\x1a .tidemark.v1.AppendBatchResponse\x12W\n" +
@@ -5435,7 +5574,8 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x04Trim\x12\x18.tidemark.v1.TrimRequest\x1a\x19.tidemark.v1.TrimResponse\x12Y\n" +
 	"\x0eDeleteTimeline\x12\".tidemark.v1.DeleteTimelineRequest\x1a#.tidemark.v1.DeleteTimelineResponse\x12J\n" +
 	"\tSetPolicy\x12\x1d.tidemark.v1.SetPolicyRequest\x1a\x1e.tidemark.v1.SetPolicyResponse\x12S\n" +
-	"\fListPolicies\x12 .tidemark.v1.ListPoliciesRequest\x1a!.tidemark.v1.ListPoliciesResponse\x12P\n" +
+	"\fListPolicies\x12 .tidemark.v1.ListPoliciesRequest\x1a!.tidemark.v1.ListPoliciesResponse\x12A\n" +
+	"\x06Import\x12\x1a.tidemark.v1.ImportRequest\x1a\x1b.tidemark.v1.ImportResponse\x12P\n" +
 	"\vGetTimeline\x12\x1f.tidemark.v1.GetTimelineRequest\x1a .tidemark.v1.GetTimelineResponse\x12V\n" +
 	"\rListTimelines\x12!.tidemark.v1.ListTimelinesRequest\x1a\".tidemark.v1.ListTimelinesResponseB$Z\"tidemark/rpc/tidemarkv1;tidemarkv1b\x06proto3"
 
@@ -5452,7 +5592,7 @@ func file_rpc_tidemarkv1_timeline_proto_rawDescGZIP() []byte {
 }
 
 var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(Direction)(0),                   // 0: tidemark.v1.Direction
 	(SyncPriority)(0),                // 1: tidemark.v1.SyncPriority
@@ -5509,46 +5649,48 @@ var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(*Policy)(nil),                   // 52: tidemark.v1.Policy
 	(*SetPolicyRequest)(nil),         // 53: tidemark.v1.SetPolicyRequest
 	(*SetPolicyResponse)(nil),        // 54: tidemark.v1.SetPolicyResponse
-	(*ListPoliciesRequest)(nil),      // 55: tidemark.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),     // 56: tidemark.v1.ListPoliciesResponse
-	(*DeleteTimelineRequest)(nil),    // 57: tidemark.v1.DeleteTimelineRequest
-	(*DeleteTimelineResponse)(nil),   // 58: tidemark.v1.DeleteTimelineResponse
-	(*GetTimelineRequest)(nil),       // 59: tidemark.v1.GetTimelineRequest
-	(*GetTimelineResponse)(nil),      // 60: tidemark.v1.GetTimelineResponse
-	(*ListTimelinesRequest)(nil),     // 61: tidemark.v1.ListTimelinesRequest
-	(*ListTimelinesResponse)(nil),    // 62: tidemark.v1.ListTimelinesResponse
-	nil,                              // 63: tidemark.v1.Message.AttributesEntry
-	nil,                              // 64: tidemark.v1.AppendRequest.AttributesEntry
-	nil,                              // 65: tidemark.v1.Error.MetadataEntry
-	(*Consistency_Linearizable)(nil), // 66: tidemark.v1.Consistency.Linearizable
-	(*Consistency_Session)(nil),      // 67: tidemark.v1.Consistency.Session
-	(*Consistency_Local)(nil),        // 68: tidemark.v1.Consistency.Local
-	nil,                              // 69: tidemark.v1.Timeline.AttributesEntry
-	nil,                              // 70: tidemark.v1.UpdateTimelineRequest.SetEntry
-	(*timestamppb.Timestamp)(nil),    // 71: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 72: google.protobuf.Duration
+	(*ImportRequest)(nil),            // 55: tidemark.v1.ImportRequest
+	(*ImportResponse)(nil),           // 56: tidemark.v1.ImportResponse
+	(*ListPoliciesRequest)(nil),      // 57: tidemark.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),     // 58: tidemark.v1.ListPoliciesResponse
+	(*DeleteTimelineRequest)(nil),    // 59: tidemark.v1.DeleteTimelineRequest
+	(*DeleteTimelineResponse)(nil),   // 60: tidemark.v1.DeleteTimelineResponse
+	(*GetTimelineRequest)(nil),       // 61: tidemark.v1.GetTimelineRequest
+	(*GetTimelineResponse)(nil),      // 62: tidemark.v1.GetTimelineResponse
+	(*ListTimelinesRequest)(nil),     // 63: tidemark.v1.ListTimelinesRequest
+	(*ListTimelinesResponse)(nil),    // 64: tidemark.v1.ListTimelinesResponse
+	nil,                              // 65: tidemark.v1.Message.AttributesEntry
+	nil,                              // 66: tidemark.v1.AppendRequest.AttributesEntry
+	nil,                              // 67: tidemark.v1.Error.MetadataEntry
+	(*Consistency_Linearizable)(nil), // 68: tidemark.v1.Consistency.Linearizable
+	(*Consistency_Session)(nil),      // 69: tidemark.v1.Consistency.Session
+	(*Consistency_Local)(nil),        // 70: tidemark.v1.Consistency.Local
+	nil,                              // 71: tidemark.v1.Timeline.AttributesEntry
+	nil,                              // 72: tidemark.v1.UpdateTimelineRequest.SetEntry
+	(*timestamppb.Timestamp)(nil),    // 73: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 74: google.protobuf.Duration
 }
 var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
-	63, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
-	71, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
-	71, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
+	65, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
+	73, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
+	73, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
 	5,  // 3: tidemark.v1.Message.source:type_name -> tidemark.v1.Source
-	64, // 4: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
-	71, // 5: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
+	66, // 4: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
+	73, // 5: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
 	7,  // 6: tidemark.v1.AppendRequest.fan_out:type_name -> tidemark.v1.FanOut
-	71, // 7: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
+	73, // 7: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
 	6,  // 8: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
 	11, // 9: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
 	8,  // 10: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
 	12, // 11: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
-	65, // 12: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
+	67, // 12: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
 	6,  // 13: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
 	8,  // 14: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
 	12, // 15: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
-	66, // 16: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
-	67, // 17: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
-	68, // 18: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
-	71, // 19: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
+	68, // 16: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
+	69, // 17: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
+	70, // 18: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
+	73, // 19: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
 	0,  // 20: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
 	15, // 21: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
 	17, // 22: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
@@ -5579,70 +5721,74 @@ var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
 	4,  // 47: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
 	38, // 48: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
 	40, // 49: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
-	71, // 50: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
-	71, // 51: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
+	73, // 50: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
+	73, // 51: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
 	15, // 52: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
 	3,  // 53: tidemark.v1.ListCursorsRequest.order:type_name -> tidemark.v1.CursorOrder
 	40, // 54: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
 	15, // 55: tidemark.v1.ListRecipientsRequest.consistency:type_name -> tidemark.v1.Consistency
-	71, // 56: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
-	71, // 57: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
-	69, // 58: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
-	70, // 59: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
+	73, // 56: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
+	73, // 57: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
+	71, // 58: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
+	72, // 59: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
 	47, // 60: tidemark.v1.UpdateTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
 	47, // 61: tidemark.v1.TrimResponse.timeline:type_name -> tidemark.v1.Timeline
-	72, // 62: tidemark.v1.Policy.max_age:type_name -> google.protobuf.Duration
+	74, // 62: tidemark.v1.Policy.max_age:type_name -> google.protobuf.Duration
 	52, // 63: tidemark.v1.SetPolicyRequest.policy:type_name -> tidemark.v1.Policy
-	15, // 64: tidemark.v1.ListPoliciesRequest.consistency:type_name -> tidemark.v1.Consistency
-	52, // 65: tidemark.v1.ListPoliciesResponse.policies:type_name -> tidemark.v1.Policy
-	47, // 66: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 67: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
-	47, // 68: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 69: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
-	47, // 70: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
-	6,  // 71: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
-	9,  // 72: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
-	13, // 73: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
-	16, // 74: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
-	19, // 75: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
-	21, // 76: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
-	25, // 77: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
-	28, // 78: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
-	37, // 79: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
-	41, // 80: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
-	43, // 81: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
-	45, // 82: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
-	48, // 83: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
-	50, // 84: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
-	57, // 85: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
-	53, // 86: tidemark.v1.TimelineService.SetPolicy:input_type -> tidemark.v1.SetPolicyRequest
-	55, // 87: tidemark.v1.TimelineService.ListPolicies:input_type -> tidemark.v1.ListPoliciesRequest
-	59, // 88: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
-	61, // 89: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
-	8,  // 90: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
-	10, // 91: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
-	14, // 92: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
-	18, // 93: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
-	20, // 94: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
-	23, // 95: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
-	27, // 96: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
-	30, // 97: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
-	39, // 98: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
-	42, // 99: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
-	44, // 100: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
-	46, // 101: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
-	49, // 102: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
-	51, // 103: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
-	58, // 104: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
-	54, // 105: tidemark.v1.TimelineService.SetPolicy:output_type -> tidemark.v1.SetPolicyResponse
-	56, // 106: tidemark.v1.TimelineService.ListPolicies:output_type -> tidemark.v1.ListPoliciesResponse
-	60, // 107: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
-	62, // 108: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
-	90, // [90:109] is the sub-list for method output_type
-	71, // [71:90] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	4,  // 64: tidemark.v1.ImportRequest.items:type_name -> tidemark.v1.Message
+	47, // 65: tidemark.v1.ImportResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 66: tidemark.v1.ListPoliciesRequest.consistency:type_name -> tidemark.v1.Consistency
+	52, // 67: tidemark.v1.ListPoliciesResponse.policies:type_name -> tidemark.v1.Policy
+	47, // 68: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 69: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
+	47, // 70: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 71: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
+	47, // 72: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
+	6,  // 73: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
+	9,  // 74: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
+	13, // 75: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
+	16, // 76: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
+	19, // 77: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
+	21, // 78: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
+	25, // 79: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
+	28, // 80: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
+	37, // 81: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
+	41, // 82: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
+	43, // 83: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
+	45, // 84: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
+	48, // 85: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
+	50, // 86: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
+	59, // 87: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
+	53, // 88: tidemark.v1.TimelineService.SetPolicy:input_type -> tidemark.v1.SetPolicyRequest
+	57, // 89: tidemark.v1.TimelineService.ListPolicies:input_type -> tidemark.v1.ListPoliciesRequest
+	55, // 90: tidemark.v1.TimelineService.Import:input_type -> tidemark.v1.ImportRequest
+	61, // 91: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
+	63, // 92: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
+	8,  // 93: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
+	10, // 94: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
+	14, // 95: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
+	18, // 96: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
+	20, // 97: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
+	23, // 98: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
+	27, // 99: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
+	30, // 100: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
+	39, // 101: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
+	42, // 102: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
+	44, // 103: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
+	46, // 104: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
+	49, // 105: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
+	51, // 106: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
+	60, // 107: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
+	54, // 108: tidemark.v1.TimelineService.SetPolicy:output_type -> tidemark.v1.SetPolicyResponse
+	58, // 109: tidemark.v1.TimelineService.ListPolicies:output_type -> tidemark.v1.ListPoliciesResponse
+	56, // 110: tidemark.v1.TimelineService.Import:output_type -> tidemark.v1.ImportResponse
+	62, // 111: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
+	64, // 112: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
+	93, // [93:113] is the sub-list for method output_type
+	73, // [73:93] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_rpc_tidemarkv1_timeline_proto_init() }
@@ -5697,15 +5843,15 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*ListCursorsRequest_Reader)(nil),
 	}
 	file_rpc_tidemarkv1_timeline_proto_msgTypes[39].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[53].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[64].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[55].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[66].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_tidemarkv1_timeline_proto_rawDesc), len(file_rpc_tidemarkv1_timeline_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   67,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,7 @@ const (
 	TimelineService_DeleteTimeline_FullMethodName = "/tidemark.v1.TimelineService/DeleteTimeline"
 	TimelineService_SetPolicy_FullMethodName      = "/tidemark.v1.TimelineService/SetPolicy"
 	TimelineService_ListPolicies_FullMethodName   = "/tidemark.v1.TimelineService/ListPolicies"
+	TimelineService_Import_FullMethodName         = "/tidemark.v1.TimelineService/Import"
 	TimelineService_GetTimeline_FullMethodName    = "/tidemark.v1.TimelineService/GetTimeline"
 	TimelineService_ListTimelines_FullMethodName  = "/tidemark.v1.TimelineService/ListTimelines"
 )
@@ -91,6 +92,9 @@ type TimelineServiceClient interface {
 	SetPolicy(ctx context.Context, in *SetPolicyRequest, opts ...grpc.CallOption) (*SetPolicyResponse, error)
 	// ListPolicies lists all retention policies, in byte order of their prefixes.
 	ListPolicies(ctx context.Context, in *ListPoliciesRequest, opts ...grpc.CallOption) (*ListPoliciesResponse, error)
+	// Import puts messages of an older history into a timeline, with the SeqIds and server
+	// times that they had: all or nothing. It can be repeated: what is there is passed over.
+	Import(ctx context.Context, in *ImportRequest, opts ...grpc.CallOption) (*ImportResponse, error)
 	// GetTimeline returns a timeline's head.
 	GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error)
 	// ListTimelines lists timelines by prefix, in byte order of their ids.
@@ -281,6 +285,16 @@ func (c *timelineServiceClient) ListPolicies(ctx context.Context, in *ListPolici
 	return out, nil
 }
 
+func (c *timelineServiceClient) Import(ctx context.Context, in *ImportRequest, opts ...grpc.CallOption) (*ImportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportResponse)
+	err := c.cc.Invoke(ctx, TimelineService_Import_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *timelineServiceClient) GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetTimelineResponse)
@@ -352,6 +366,9 @@ type TimelineServiceServer interface {
 	SetPolicy(context.Context, *SetPolicyRequest) (*SetPolicyResponse, error)
 	// ListPolicies lists all retention policies, in byte order of their prefixes.
 	ListPolicies(context.Context, *ListPoliciesRequest) (*ListPoliciesResponse, error)
+	// Import puts messages of an older history into a timeline, with the SeqIds and server
+	// times that they had: all or nothing. It can be repeated: what is there is passed over.
+	Import(context.Context, *ImportRequest) (*ImportResponse, error)
 	// GetTimeline returns a timeline's head.
 	GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error)
 	// ListTimelines lists timelines by prefix, in byte order of their ids.
@@ -416,6 +433,9 @@ func (UnimplementedTimelineServiceServer) SetPolicy(context.Context, *SetPolicyR
 }
 func (UnimplementedTimelineServiceServer) ListPolicies(context.Context, *ListPoliciesRequest) (*ListPoliciesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPolicies not implemented")
+}
+func (UnimplementedTimelineServiceServer) Import(context.Context, *ImportRequest) (*ImportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Import not implemented")
 }
 func (UnimplementedTimelineServiceServer) GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTimeline not implemented")
@@ -728,6 +748,24 @@ func _TimelineService_ListPolicies_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TimelineService_Import_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).Import(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_Import_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).Import(ctx, req.(*ImportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TimelineService_GetTimeline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetTimelineRequest)
 	if err := dec(in); err != nil {
@@ -830,6 +868,10 @@ var TimelineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListPolicies",
 			Handler:    _TimelineService_ListPolicies_Handler,
+		},
+		{
+			MethodName: "Import",
+			Handler:    _TimelineService_Import_Handler,
 		},
 		{
 			MethodName: "GetTimeline",

@@ -31,6 +31,7 @@ const maxInFlight = 1 << 16
 
 func (a *app) importCommand() *cobra.Command {
 	var run transfer.Import
+	var history bool
 	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Append the messages of a file",
@@ -39,21 +40,42 @@ of its lines within each timeline. A file that ends in .gz is unpacked; "-" is s
 input. It may be repeated: what is there already is counted as a duplicate.
 
 It stops at the first line that is broken or refused, and names it. Lines before it are
-imported. --timeout bounds how long nothing may be acknowledged.`,
+imported. --timeout bounds how long nothing may be acknowledged.
+
+With --history the messages keep the SeqIds and server times that an export gave them, in
+timelines that do not exist or hold the same; digests are compared.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if run.InFlight < 1 || run.InFlight > maxInFlight {
 				return exit.Usagef("--in-flight must be 1 to %d; it is %d", maxInFlight, run.InFlight)
 			}
-			return a.runImport(cmd.Context(), &run, args[0])
+			if history {
+				if run.SkipInvalid || cmd.Flags().Changed("in-flight") {
+					return exit.Usagef("--history goes without --skip-invalid and --in-flight")
+				}
+				return a.runImport(cmd.Context(), args[0], func(ctx context.Context, c *client.Client, lines *exchange.Reader, imported func(int), _ func(*exchange.LineError)) (transfer.Summary, error) {
+					return (&transfer.History{Imported: imported}).Run(ctx, c, lines)
+				})
+			}
+			return a.runImport(cmd.Context(), args[0], func(ctx context.Context, c *client.Client, lines *exchange.Reader, imported func(int), rejected func(*exchange.LineError)) (transfer.Summary, error) {
+				run.Acknowledged = func(*client.AppendResult) error {
+					imported(1)
+					return nil
+				}
+				run.Rejected = rejected
+				return run.Run(ctx, c, lines)
+			})
 		},
 	}
+	cmd.Flags().BoolVar(&history, "history", false, "keep the SeqIds and server times of an export")
 	cmd.Flags().BoolVar(&run.SkipInvalid, "skip-invalid", false, "tell of lines that are broken or refused, and go on")
 	cmd.Flags().IntVar(&run.InFlight, "in-flight", transfer.DefaultInFlight, "messages that may be sent and not yet acknowledged")
 	return cmd
 }
 
-func (a *app) runImport(ctx context.Context, run *transfer.Import, name string) error {
+// runImport imports a file by run, which tells what it has imported and what it skips.
+func (a *app) runImport(ctx context.Context, name string,
+	run func(ctx context.Context, c *client.Client, lines *exchange.Reader, imported func(int), rejected func(*exchange.LineError)) (transfer.Summary, error)) error {
 	lines, err := exchange.Open(name)
 	if err != nil {
 		return err
@@ -67,14 +89,13 @@ func (a *app) runImport(ctx context.Context, run *transfer.Import, name string) 
 	bar := a.progress("import", lines.Size(), lines.BytesRead)
 	var summary transfer.Summary
 	err = a.watch(ctx, func(ctx context.Context, progress func()) error {
-		run.Acknowledged = func(*client.AppendResult) error {
-			bar.add(1)
+		imported := func(n int) {
+			bar.add(int64(n))
 			progress()
-			return nil
 		}
-		run.Rejected = func(err *exchange.LineError) { bar.say(fmt.Sprintf("%s: skipped %v", name, err)) }
+		rejected := func(err *exchange.LineError) { bar.say(fmt.Sprintf("%s: skipped %v", name, err)) }
 		var err error
-		summary, err = run.Run(ctx, c, lines)
+		summary, err = run(ctx, c, lines, imported, rejected)
 		return err
 	})
 	bar.close()

@@ -75,7 +75,11 @@ func (e *Export) timeline(ctx context.Context, c *client.Client, w *exchange.Wri
 		if err != nil {
 			return n, err
 		}
-		if err := w.Write(words); err != nil {
+		record := exchange.FromMessage(words)
+		if n == 0 && head.First > 1 {
+			record.PreviousDigest = head.TrimmedDigest.String()
+		}
+		if err := w.WriteRecord(record); err != nil {
 			return n, err
 		}
 		n++
