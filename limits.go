@@ -25,6 +25,9 @@ const (
 	MaxEntryBytes = 512 << 10
 	// MaxEntryCommands bounds the commands of one Raft entry.
 	MaxEntryCommands = 1024
+	// MaxImportSeqID is the highest SeqID that an import may give: behind it there is room
+	// for more appends than any timeline will see.
+	MaxImportSeqID SeqID = 1 << 62
 	// MaxBatchMessages and MaxBatchBytes bound one AppendBatch.
 	MaxBatchMessages = 1024
 	MaxBatchBytes    = 4 << 20

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -13,15 +14,16 @@ import (
 type Imported struct {
 	// Timeline is as it is after it.
 	Timeline Timeline
-	// Duplicates is how many messages were there before.
+	// Duplicates is how many messages were there before; some may be trimmed by now.
 	Duplicates int
 }
 
 // Import puts messages of an older history into a timeline, with the SeqIDs and server
 // times that they had: all or none, up to 1,024 in an entry of 512 KiB. They are
-// contiguous, and follow the last message of the timeline, or are there already; a timeline
-// that does not exist starts with the first of them, and then with previous as the digest
-// before it, unless its SeqID is 1. It can be repeated at will.
+// contiguous, and follow the last message of the timeline, or are there already, or were and
+// are trimmed; a timeline that never had a message starts with the first of them, and then
+// with previous as the digest before it, unless its SeqID is 1. It can be repeated at will.
+// Entries of inboxes cannot be imported.
 //
 // A message's Digest, if it has one, must be that which it gets here: then the whole
 // history up to it is that which it was taken from. Errors beside the usual ones are
@@ -34,6 +36,9 @@ func (c *Client) Import(ctx context.Context, timeline tidemark.TimelineID, previ
 	}
 	for i := range messages {
 		m := &messages[i]
+		if m.Source != nil {
+			return Imported{}, tidemark.Invalid(fmt.Sprintf("items[%d].source", i), "must not be given: inboxes are not imported")
+		}
 		request.Items[i] = &pb.Message{
 			SeqId: uint64(m.SeqID), MessageId: string(m.ID), Sender: m.Sender, Type: m.Type, Payload: m.Payload, Attributes: m.Attributes,
 			ServerTime: timestamppb.New(m.ServerTime),

@@ -28,7 +28,11 @@ func TestRealImport(t *testing.T) {
 	}
 	all := page.Messages
 	for _, part := range [][2]int{{0, 100}, {0, 100}, {50, 200}, {200, 260}} {
-		imported, err := to.Import(ctx, "conv/1", page.PreviousDigest, all[part[0]:part[1]])
+		previous := page.PreviousDigest
+		if part[0] > 0 {
+			previous = all[part[0]-1].Digest
+		}
+		imported, err := to.Import(ctx, "conv/1", previous, all[part[0]:part[1]])
 		if err != nil || imported.Timeline.Digest != all[part[1]-1].Digest {
 			t.Fatalf("%v: %+v, %v", part, imported, err)
 		}

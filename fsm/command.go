@@ -141,15 +141,16 @@ type SetPolicyResult struct{ Err error }
 
 // Import puts messages of an older history into a timeline, with the SeqIDs and server
 // times that they had: all of its items, or none. Those that the timeline holds already,
-// the same under the same SeqIDs, are passed over, so that an import can be repeated; the
-// others must follow the last one. Nothing is fanned out. It needs Level 6. Its result is
+// the same under the same SeqIDs, are passed over, so that an import can be repeated, and so
+// are those below its first one, which were trimmed; the others must follow the last one. Nothing is fanned out. It needs Level 6. Its result is
 // an ImportResult.
 type Import struct {
 	Timeline tidemark.TimelineID
-	// First is the SeqID of the first item. A timeline that does not exist starts there.
+	// First is the SeqID of the first item, up to tidemark.MaxImportSeqID. A timeline that
+	// never had a message starts there.
 	First tidemark.SeqID
-	// Previous is the digest before First, for a timeline that does not exist and a First
-	// above 1.
+	// Previous is the digest before First, or zero: then it is not compared, and is that of
+	// a timeline which starts with a First above 1.
 	Previous tidemark.Digest
 	Items    []ImportItem
 }
@@ -165,7 +166,7 @@ type ImportItem struct {
 
 // ImportResult is the outcome of an Import.
 type ImportResult struct {
-	// Head is the timeline's after it, and Duplicates counts the items that were there.
+	// Head is the timeline's after it, and Duplicates counts the items that were passed over.
 	Head       tidemark.Head
 	Duplicates int
 	// Err is nil, or wraps tidemark.ErrInvalid, ErrMessageIDConflict or ErrSequenceConflict.

@@ -106,6 +106,12 @@ func (b *bench) mustApply(entries ...tidemark.Entry) [][]any {
 	return results
 }
 
+// next applies the commands in an entry of their own, at the index after the last one.
+func (b *bench) next(commands ...[]byte) []any {
+	b.t.Helper()
+	return b.mustApply(entryOf(b.machine.Applied().Index+1, commands...))[0]
+}
+
 func (b *bench) heads() []tidemark.Head {
 	b.t.Helper()
 	page, err := b.store.Timelines("", "", tidemark.MaxListItems)

@@ -12,10 +12,13 @@ func (t *transition) importHistory(c *Import) (ImportResult, error) {
 	if err := checkName(string(c.Timeline), rule1TimelineIDBytes, whole, "timeline"); err != nil {
 		return ImportResult{Err: err}, nil
 	}
-	if c.First == 0 || c.First+tidemark.SeqID(len(c.Items)) < c.First {
-		return ImportResult{Err: tidemark.Invalid("items", "must have SeqIds from 1 on")}, nil
+	if c.First == 0 || c.First > rule6ImportSeqID || len(c.Items) > rule6ImportSeqID-int(c.First) {
+		return ImportResult{Err: tidemark.Invalid("items", "must have SeqIds of 1 to %d", uint64(rule6ImportSeqID))}, nil
 	}
 	chain, err := t.importTarget(c)
+	if isBusiness(err) {
+		return ImportResult{Err: err}, nil
+	}
 	if err != nil {
 		return ImportResult{}, err
 	}
@@ -51,31 +54,40 @@ func (t *transition) importHistory(c *Import) (ImportResult, error) {
 type importChain struct {
 	// head is that which the timeline would have with the items that were judged.
 	head tidemark.Head
-	// exists is whether the timeline does, and starts whether its first message is the
-	// first item.
+	// exists is whether the timeline does, and starts whether it never had a message.
 	exists, starts bool
 }
 
 // importTarget finds the timeline. One that was deleted is not empty: its SeqIDs are taken.
+// One that never had a message, but was made for its recipients or attributes, is.
 func (t *transition) importTarget(c *Import) (chain importChain, err error) {
 	if chain.head, chain.exists, err = t.batch.Head(c.Timeline); err != nil {
 		return chain, err
 	}
-	deleted := false
 	if !chain.exists {
-		if chain.head, deleted, err = t.batch.AnyHead(c.Timeline); err != nil {
+		if chain.head, _, err = t.batch.AnyHead(c.Timeline); err != nil {
 			return chain, err
 		}
 	}
-	if !chain.exists && !deleted {
-		chain.head = tidemark.Head{Timeline: c.Timeline, First: c.First, Last: c.First - 1, Digest: tidemark.InitialDigest(c.Timeline)}
+	head := &chain.head
+	head.Timeline = c.Timeline
+	if chain.starts = head.Last == 0; chain.starts {
+		head.First, head.Last, head.LastTime = c.First, c.First-1, tidemark.Time(tidemark.MinTime.UnixNano())
 		if c.First > 1 {
-			chain.head.TrimmedDigest, chain.head.Digest = c.Previous, c.Previous
+			head.TrimmedDigest = c.Previous
 		}
+		head.Digest = head.FirstDigest()
+		return chain, nil
 	}
-	// Also one that was made for its recipients or attributes has no message yet.
-	if chain.starts = !deleted && chain.head.Last == c.First-1 && chain.head.Count() == 0 && (c.First == 1 || !chain.exists); chain.starts {
-		chain.head.LastTime = tidemark.Time(tidemark.MinTime.UnixNano())
+	known := c.Previous
+	switch c.First {
+	case head.Last + 1:
+		known = head.Digest
+	case head.First:
+		known = head.FirstDigest()
+	}
+	if c.Previous != (tidemark.Digest{}) && c.Previous != known {
+		return chain, businessError{tidemark.Invalid("previous_digest", "is %v, and message %d here has %v: it is another history", c.Previous, c.First-1, known)}
 	}
 	return chain, nil
 }
@@ -100,6 +112,14 @@ func (t *transition) judgeImport(item *ImportItem, at place, seq tidemark.SeqID,
 		}
 	}
 	switch {
+	case chain.exists && seq < head.First:
+		// It was trimmed, and its id forgotten. The digests of those behind it tell whether
+		// it was the same.
+		message.SeqID = seq
+		if seq == head.First-1 {
+			return message, true, checkImportDigest(item, at, head.TrimmedDigest)
+		}
+		return message, true, nil
 	case seq != head.Last+1:
 		return message, false, businessError{fmt.Errorf("%s: %w", at, &tidemark.SequenceConflictError{Expected: seq - 1, Last: head.Last, First: head.First})}
 	case item.ServerTime < head.LastTime:
@@ -139,7 +159,7 @@ func (t *transition) writeImport(c *Import, chain *importChain, added []tidemark
 		head.Number, head.CreatedTime = created.Number, created.CreatedTime
 	}
 	if chain.starts {
-		head.CreatedTime = min(head.CreatedTime, first)
+		head.CreatedTime = min(head.CreatedTime, first) // which may be older than the timeline is
 	}
 	head.Deleted = false
 	for i := range added {

@@ -109,20 +109,21 @@ func (m *model) update(c *UpdateTimeline, now tidemark.Time) {
 }
 
 func (m *model) importHistory(c *Import) (duplicates int, err error) {
-	line := m.timelines[c.Timeline]
+	line, exists := m.timelines[c.Timeline], m.there(c.Timeline) != nil
 	if line == nil {
 		line = &modelTimeline{cursors: map[tidemark.ReaderID]tidemark.Cursor{}, recipients: map[tidemark.TimelineID]bool{}, attributes: map[string]string{}}
-		line.messages, line.trimmed = make([]modelMessage, c.First-1), int(c.First)-1
 	}
-	last, at := len(line.messages), line.time
-	if last == line.trimmed && !line.deleted && (m.timelines[c.Timeline] == nil || last == 0 && c.First == 1) {
-		at = tidemark.Time(tidemark.MinTime.UnixNano()) // its messages may be older than it is
+	last, at, below := len(line.messages), line.time, 0
+	if last == 0 {
+		// Its messages may be older than it is, and start anywhere.
+		at, below = tidemark.Time(tidemark.MinTime.UnixNano()), int(c.First)-1
+		last = below
 	}
 	var added []modelMessage
 	for i, item := range c.Items {
 		seq := c.First + tidemark.SeqID(i)
 		known := tidemark.SeqID(0)
-		if !line.deleted {
+		if exists {
 			known = line.find(item.Draft.ID)
 		}
 		again := slices.ContainsFunc(added, func(m modelMessage) bool { return m.draft.ID == item.Draft.ID })
@@ -133,7 +134,7 @@ func (m *model) importHistory(c *Import) (duplicates int, err error) {
 			return 0, tidemark.ErrMessageIDConflict
 		case known > 0 && line.messages[seq-1].time != item.ServerTime:
 			return 0, tidemark.ErrInvalid
-		case known > 0:
+		case known > 0 || exists && int(seq) <= line.trimmed:
 			duplicates++
 		case int(seq) != last+len(added)+1:
 			return 0, tidemark.ErrSequenceConflict
@@ -145,6 +146,7 @@ func (m *model) importHistory(c *Import) (duplicates int, err error) {
 		}
 	}
 	if len(added) > 0 {
+		line.messages, line.trimmed = append(line.messages, make([]modelMessage, below)...), line.trimmed+below
 		line.messages, line.time, line.deleted = append(line.messages, added...), at, false
 		m.timelines[c.Timeline] = line
 	}

@@ -135,6 +135,9 @@ func (g generator) history(m *model) Import {
 		line = &modelTimeline{}
 	} else if g.IntN(4) > 0 {
 		c.First = tidemark.SeqID(max(1, len(line.messages)+2-g.IntN(4)))
+		if g.IntN(3) == 0 {
+			c.First = tidemark.SeqID(max(1, line.trimmed-g.IntN(2)))
+		}
 	}
 	at := line.time
 	for i := range 1 + g.IntN(3) {

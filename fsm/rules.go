@@ -35,6 +35,9 @@ const (
 	// Of what came with feature level 5.
 	rule5Policies      = 256
 	rule5PolicyReaders = 16
+
+	// Of what came with feature level 6. Nothing else looks whether SeqIDs come to an end.
+	rule6ImportSeqID = 1 << 62
 )
 
 // What the door lets through, apply accepts. If one of these does not compile, a
@@ -53,6 +56,7 @@ const (
 	_ uint = rule4TrimMessages - tidemark.MaxTrimMessages
 	_ uint = rule5Policies - tidemark.MaxPolicies
 	_ uint = rule5PolicyReaders - tidemark.MaxPolicyReaders
+	_ uint = rule6ImportSeqID - uint(tidemark.MaxImportSeqID)
 )
 
 // checkDraft reports the first broken rule. item is where the draft stands in its command.

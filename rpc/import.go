@@ -58,8 +58,14 @@ func (s *Server) parseImport(req *tidemarkv1.ImportRequest) (c fsm.Import, err e
 	if c.First, err = parseSeq("seq_id", items[0].GetSeqId()); err != nil {
 		return c, within("items[0]", err)
 	}
+	if last := uint64(tidemark.MaxImportSeqID) - uint64(len(items)); uint64(c.First) > last {
+		return c, tidemark.Invalid("items[0].seq_id", "is %d; limit is %d for so many items", uint64(c.First), last)
+	}
 	if c.Previous, err = parseDigest("previous_digest", req.GetPreviousDigest()); err != nil {
 		return c, err
+	}
+	if c.First == 1 && c.Previous != (tidemark.Digest{}) {
+		return c, tidemark.Invalid("previous_digest", "must not be given when the first item is the first message")
 	}
 	latest := timeOf(s.Clock().Add(tidemark.MaxClockSkew))
 	for i, m := range items {

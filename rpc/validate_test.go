@@ -333,6 +333,9 @@ var refusals = []struct {
 	{"import other timeline", anImport(func(m []*pb.Message) { m[0].Timeline = "u" }), "items[0].timeline", "another one"},
 	{"import source", anImport(func(m []*pb.Message) { m[0].Source = &pb.Source{} }), "items[0].source", "inboxes"},
 	{"import digest", &pb.ImportRequest{Timeline: "t", Items: anImport(nil).Items, PreviousDigest: []byte{1}}, "previous_digest", "must have 16"},
+	{"import highest seq", anImport(func(m []*pb.Message) { m[0].SeqId, m[1].SeqId = 1<<62-2, 1<<62-1 }), "", ""},
+	{"import too high seq", anImport(func(m []*pb.Message) { m[0].SeqId, m[1].SeqId = 1<<62-1, 1<<62 }), "items[0].seq_id", "limit is"},
+	{"import digest before the first", &pb.ImportRequest{Timeline: "t", Items: anImport(func(m []*pb.Message) { m[0].SeqId, m[1].SeqId = 1, 2 }).Items, PreviousDigest: []byte("0123456789abcdef")}, "previous_digest", "must not be given"},
 	{"import message's digest", anImport(func(m []*pb.Message) { m[1].Digest = []byte{1} }), "items[1].digest", "must have 16"},
 
 	{"head", &pb.GetTimelineRequest{Timeline: "t"}, "", ""},

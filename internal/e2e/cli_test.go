@@ -265,7 +265,7 @@ func TestOperatorsCommandLine(t *testing.T) {
 	wantFailure(t, c.tryCLI("", "member", "remove", "n9"), 1, "member does not exist")
 	wantFailure(t, c.tryCLI("", "member", "add", c.Nodes[0].ID, "127.0.0.1:1"), 1, "member exists already")
 	c.cli("", "snapshot")
-	if audit := c.cli("", "audit", "--cursors"); !strings.Contains(audit, "none") {
+	if audit := c.cli("", "audit", "--cursors", "--settings"); !strings.Contains(audit, "none") {
 		t.Errorf("audit:\n%s", audit)
 	}
 	backup := filepath.Join(c.dir, "backup")
@@ -381,10 +381,20 @@ func TestImportOfHistory(t *testing.T) {
 	}
 	to.cli("", "verify", "conv/1")
 
+	// Inboxes are left out, and what cannot be left out is named.
+	from.cli("", "append", "conv/2", "hi", "--to", "inbox/bob")
+	from.cli("", "append", "inbox/bob", "a note", "--message-id", "note")
+	if got := to.cli(from.cli("", "export", "--prefix", "inbox/"), "import", "--history", "-"); !strings.Contains(got, "imported 0 messages") || !strings.Contains(got, "2 lines of inboxes left out") {
+		t.Errorf("import of an inbox: %s", got)
+	}
+	from.cli("", "append", "conv/3", "a note", "--message-id", "note")
+	from.cli("", "append", "conv/2", "hi", "--to", "conv/3")
+	wantFailure(t, to.tryCLI(from.cli("", "export", "--prefix", "conv/3"), "import", "--history", "-"), 1, "line 2", "source", "1 messages were acknowledged")
+
 	// It goes on where the history ends, and there only.
 	from.cli("", "append", "conv/1", "more", "--message-id", "m5")
-	longer := from.cli("", "export")
-	if got := to.cli(longer, "import", "--history", "-"); !strings.Contains(got, "imported 9 messages, 8 of them") {
+	longer := from.cli("", "export", "--prefix", "conv/1")
+	if got := to.cli(longer, "import", "--history", "-"); !strings.Contains(got, "imported 4 messages, 3 of them") {
 		t.Errorf("import of what came since: %s", got)
 	}
 	to.cli("", "append", "conv/1", "its own", "--message-id", "own")

@@ -75,6 +75,9 @@ func NewReader(source io.Reader) *Reader {
 // may be called again; any other error is one of the file, and final.
 func (r *Reader) Next() (tidemark.Draft, int, error) {
 	record, line, err := r.NextRecord()
+	for err == nil && record.Source != nil {
+		record, line, err = r.NextRecord()
+	}
 	if err != nil {
 		return tidemark.Draft{}, line, err
 	}
@@ -85,7 +88,8 @@ func (r *Reader) Next() (tidemark.Draft, int, error) {
 	return draft, line, nil
 }
 
-// NextRecord is Next with all that stands in the line. What it says is not checked.
+// NextRecord is Next with all that stands in the line, which is not checked, and without
+// leaving out entries of inboxes.
 func (r *Reader) NextRecord() (Record, int, error) {
 	for {
 		line, err := r.readLine()
@@ -100,12 +104,10 @@ func (r *Reader) NextRecord() (Record, int, error) {
 			continue
 		}
 		record, err := Decode(line)
-		switch {
-		case err != nil:
+		if err != nil {
 			return Record{}, r.line, &LineError{r.line, err}
-		case record.Source == nil:
-			return record, r.line, nil
 		}
+		return record, r.line, nil
 	}
 }
 

@@ -20,11 +20,13 @@ const (
 	blocks    = (lastPort - firstPort + 1) / blockSize
 )
 
-// owned are the blocks of this process. A port is given out once.
+// owned are the blocks of this process. A port is given out once, unless all blocks are
+// taken.
 var owned struct {
 	sync.Mutex
-	// locks are kept open until the process ends.
-	locks []net.Listener
+	// locks are kept open until the process ends, and blocks are what they lock.
+	locks  []net.Listener
+	blocks []int
 	// next is the next port to give out, and end that behind the block.
 	next, end int
 }
@@ -35,7 +37,10 @@ func freeAddresses(n int) ([]string, error) {
 	owned.Lock()
 	defer owned.Unlock()
 	var addresses []string
-	for len(addresses) < n {
+	for range 100 * n {
+		if len(addresses) == n {
+			return addresses, nil
+		}
 		if owned.next == owned.end {
 			if err := ownBlock(); err != nil {
 				return nil, err
@@ -52,7 +57,7 @@ func freeAddresses(n int) ([]string, error) {
 		}
 		addresses = append(addresses, address)
 	}
-	return addresses, nil
+	return nil, errors.New("found no free ports on 127.0.0.1")
 }
 
 // ownBlock makes one more block that of this process.
@@ -63,7 +68,12 @@ func ownBlock() error {
 		if err != nil {
 			continue
 		}
-		owned.locks = append(owned.locks, lock)
+		owned.locks, owned.blocks = append(owned.locks, lock), append(owned.blocks, first)
+		owned.next, owned.end = first+1, first+blockSize
+		return nil
+	}
+	if len(owned.blocks) > 0 {
+		first := owned.blocks[rand.IntN(len(owned.blocks))]
 		owned.next, owned.end = first+1, first+blockSize
 		return nil
 	}

@@ -4404,10 +4404,11 @@ type ImportRequest struct {
 	// future; timeline may be left out, and source must not be there. A digest, where there
 	// is one, must be that which the message gets. Up to 1,024, in one log entry of at most
 	// 512 KiB. They follow the last message of the timeline, or are there already, the same
-	// under the same SeqIds. A timeline that does not exist starts with the first one.
+	// under the same SeqIds, or were there and are trimmed. A timeline that never had a
+	// message starts with the first one, of which seq_id is below 2^62.
 	Items []*Message `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
-	// The digest before the first message, if the timeline does not exist and is not to
-	// start with SeqId 1.
+	// The digest before the first item, if that is not SeqId 1: needed if the timeline is to
+	// start with it, and otherwise compared.
 	PreviousDigest []byte `protobuf:"bytes,3,opt,name=previous_digest,json=previousDigest,proto3" json:"previous_digest,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -4468,7 +4469,7 @@ type ImportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The timeline after it.
 	Timeline *Timeline `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
-	// How many messages were there before.
+	// How many messages were passed over: they were there before, or are trimmed.
 	Duplicates    uint32 `protobuf:"varint,2,opt,name=duplicates,proto3" json:"duplicates,omitempty"`
 	Position      []byte `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
 	unknownFields protoimpl.UnknownFields

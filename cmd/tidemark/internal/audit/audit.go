@@ -22,6 +22,9 @@ type Config struct {
 	Prefix string
 	// Cursors compares the cursors of each timeline too, by a listing for each.
 	Cursors bool
+	// Settings compares attributes and recipient sets of each timeline, and all retention
+	// policies.
+	Settings bool
 	// Progress is told of each timeline that was compared; it may be nil.
 	Progress func()
 }
@@ -29,7 +32,7 @@ type Config struct {
 // Report is what was found.
 type Report struct {
 	Endpoints []string `json:"endpoints"`
-	// Timelines and Messages were compared on all nodes, and Cursors.
+	// Timelines, Messages and Cursors were compared on all nodes.
 	Timelines uint64 `json:"timelines"`
 	Messages  uint64 `json:"messages"`
 	Cursors   uint64 `json:"cursors"`
@@ -39,7 +42,8 @@ type Report struct {
 
 // Difference is where two nodes do not hold the same.
 type Difference struct {
-	Timeline tidemark.TimelineID `json:"timeline"`
+	// Timeline is empty if the difference is one of the whole cluster.
+	Timeline tidemark.TimelineID `json:"timeline,omitempty"`
 	// SeqID is the first message that differs; 0 if the difference is not one of messages.
 	SeqID tidemark.SeqID `json:"seq_id,omitempty"`
 	// One and Other are the endpoints, and What each of them shows.
@@ -52,6 +56,9 @@ type Difference struct {
 // Error says it in a sentence.
 func (d *Difference) Error() string {
 	place := string(d.Timeline)
+	if d.Timeline == "" {
+		place = "the cluster"
+	}
 	if d.SeqID > 0 {
 		place = fmt.Sprintf("%s, message %d", place, d.SeqID)
 	}
@@ -73,6 +80,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		a.nodes = append(a.nodes, c)
 	}
 	err := a.distinct(ctx)
+	if err == nil && cfg.Settings {
+		err = a.same(ctx, "", policiesOf)
+	}
 	if err == nil {
 		err = a.run(ctx)
 	}
@@ -202,10 +212,15 @@ func (a *audit) timeline(ctx context.Context, id tidemark.TimelineID, heads []*c
 	if a.Progress != nil {
 		a.Progress()
 	}
-	if !a.Cursors {
-		return nil
+	if a.Settings {
+		if err := a.timelineSettings(ctx, id); err != nil {
+			return err
+		}
 	}
-	return a.cursors(ctx, id)
+	if a.Cursors {
+		return a.cursors(ctx, id)
+	}
+	return nil
 }
 
 // changed says that a timeline is not any more what a node has listed: it was deleted, or
@@ -288,7 +303,7 @@ func (a *audit) both(ctx context.Context, id tidemark.TimelineID, one, other int
 }
 
 // marks are what a node shows of one cursor.
-type marks struct{ delivered, read tidemark.SeqID }
+type marks struct{ delivered, read, floor tidemark.SeqID }
 
 // cursors compares the cursors of a timeline, once more if marks went back, which a rewind
 // may have done in between.
@@ -322,12 +337,12 @@ func (a *audit) cursorsOnce(ctx context.Context, id tidemark.TimelineID) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", a.Endpoints[at], err)
 			}
-			shown[cursor.Reader] = marks{cursor.Delivered, cursor.Read}
+			shown[cursor.Reader] = marks{cursor.Delivered, cursor.Read, cursor.Floor}
 		}
 		for reader, m := range before {
-			if now := shown[reader]; now.delivered < m.delivered || now.read < m.read {
+			if now := shown[reader]; now.delivered < m.delivered || now.read < m.read || now.floor < m.floor {
 				what := func(m marks) string {
-					return fmt.Sprintf("the cursor of %q at delivered %d, read %d", reader, m.delivered, m.read)
+					return fmt.Sprintf("the cursor of %q at delivered %d, read %d, floor %d", reader, m.delivered, m.read, m.floor)
 				}
 				return &Difference{Timeline: id, One: a.Endpoints[last], Other: a.Endpoints[at], WhatOne: what(m), WhatOther: what(now)}
 			}

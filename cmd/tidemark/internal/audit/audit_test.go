@@ -61,6 +61,12 @@ func TestReplicasAreEqual(t *testing.T) {
 			if err == nil {
 				_, err = c.Ack(context.Background(), "alice", client.AckItem{Timeline: timeline, Read: result.SeqID})
 			}
+			if err == nil {
+				_, err = c.UpdateTimeline(context.Background(), timeline, map[string]string{"n": fmt.Sprint(i)})
+			}
+			if err == nil {
+				_, err = c.SetRecipients(context.Background(), timeline, tidemark.RecipientChange{Add: []tidemark.TimelineID{tidemark.TimelineID(fmt.Sprint("inbox/", i))}})
+			}
 			if err != nil {
 				stopped <- err
 				return
@@ -68,7 +74,7 @@ func TestReplicasAreEqual(t *testing.T) {
 		}
 	}()
 	for range 5 {
-		report, err := audit.Run(within(t), audit.Config{Endpoints: cluster.Addresses(), Prefix: "conv/", Cursors: true})
+		report, err := audit.Run(within(t), audit.Config{Endpoints: cluster.Addresses(), Prefix: "conv/", Cursors: true, Settings: true})
 		if err != nil || report.Difference != nil || report.Timelines < 5 || report.Messages < 15 {
 			t.Fatalf("got %+v, %v", report, err)
 		}
@@ -90,7 +96,7 @@ func TestDifferencesAreNamed(t *testing.T) {
 	}
 	compare := func(prefix string, wants ...string) {
 		t.Helper()
-		report, err := audit.Run(within(t), audit.Config{Endpoints: endpoints, Prefix: prefix, Cursors: true})
+		report, err := audit.Run(within(t), audit.Config{Endpoints: endpoints, Prefix: prefix, Cursors: true, Settings: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,6 +116,22 @@ func TestDifferencesAreNamed(t *testing.T) {
 	write(t, clients[0], "b", "one")
 	write(t, clients[1], "c", "1", "2", "3", "4", "5", "6") // its log is longer then
 	compare("b", "b, message 1: "+endpoints[0]+" shows 1 messages", "0 messages")
+	for i, c := range clients {
+		if _, err := c.UpdateTimeline(within(t), "settings", map[string]string{"topic": fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compare("settings", "settings: "+endpoints[0], `"topic"="0"`, `"topic"="1"`)
+	for i, c := range clients {
+		if _, err := c.SetRecipients(within(t), "sets", tidemark.RecipientChange{Add: []tidemark.TimelineID{tidemark.TimelineID(fmt.Sprint("inbox/", i))}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compare("sets", "sets: "+endpoints[0], "1 recipients with the checksum")
+	if err := clients[1].SetPolicy(within(t), tidemark.Policy{Prefix: "logs/", MaxMessages: 7}); err != nil {
+		t.Fatal(err)
+	}
+	compare("none/", "the cluster: "+endpoints[0], "MaxMessages:7")
 	if _, err := audit.Run(within(t), audit.Config{Endpoints: endpoints[:1]}); err == nil {
 		t.Error("one node was compared with nothing")
 	}

@@ -20,7 +20,7 @@ func (a *app) auditCommand() *cobra.Command {
 		Long: `Compare the digests of all timelines on all --endpoints, and name the first difference:
 the timeline, the message, and what each node shows. The cluster may be written to
 meanwhile. The exit status is 0 only if there is no difference.`,
-		Example: "  tidemark audit --endpoints 127.0.0.1:7400,127.0.0.1:7410,127.0.0.1:7420 --cursors",
+		Example: "  tidemark audit --endpoints 127.0.0.1:7400,127.0.0.1:7410,127.0.0.1:7420 --cursors --settings",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Endpoints = a.global.endpoints
@@ -49,5 +49,6 @@ meanwhile. The exit status is 0 only if there is no difference.`,
 	}
 	cmd.Flags().StringVar(&cfg.Prefix, "prefix", "", "only timelines whose names begin with it")
 	cmd.Flags().BoolVar(&cfg.Cursors, "cursors", false, "compare cursors too")
+	cmd.Flags().BoolVar(&cfg.Settings, "settings", false, "compare attributes, recipient sets and policies too")
 	return cmd
 }

@@ -18,12 +18,13 @@ type transferDocument struct {
 	Messages       int     `json:"messages"`
 	Duplicates     int     `json:"duplicates"`
 	Rejected       int     `json:"rejected"`
+	LeftOut        int     `json:"left_out,omitempty"`
 	ElapsedSeconds float64 `json:"elapsed_seconds"`
 	Rate           float64 `json:"messages_per_second"`
 }
 
 func transferDocumentOf(s transfer.Summary) transferDocument {
-	return transferDocument{s.Messages, s.Duplicates, s.Rejected, s.Elapsed.Seconds(), s.Rate()}
+	return transferDocument{s.Messages, s.Duplicates, s.Rejected, s.LeftOut, s.Elapsed.Seconds(), s.Rate()}
 }
 
 // maxInFlight bounds --in-flight. More than a stream may have proposed gains nothing.
@@ -43,7 +44,8 @@ It stops at the first line that is broken or refused, and names it. Lines before
 imported. --timeout bounds how long nothing may be acknowledged.
 
 With --history the messages keep the SeqIds and server times that an export gave them, in
-timelines that do not exist or hold the same; digests are compared.`,
+timelines that do not exist or hold the same; digests are compared. Timelines that begin
+with entries of inboxes are left out.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if run.InFlight < 1 || run.InFlight > maxInFlight {

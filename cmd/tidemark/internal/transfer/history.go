@@ -42,22 +42,33 @@ func (p *part) fits(m *client.Message, size int) bool {
 }
 
 // Run imports all lines. It may be repeated with the same lines. At an error the lines
-// before the one that it names are imported, or some of those behind the last call.
+// before the one that it names are imported. Timelines with entries of inboxes are left out.
 func (h *History) Run(ctx context.Context, c *client.Client, lines *exchange.Reader) (summary Summary, err error) {
 	begin := time.Now()
 	defer func() { summary.Elapsed = time.Since(begin) }()
 	var next part
+	inbox := tidemark.TimelineID("") // the last one that was met
 	for {
 		record, line, err := lines.NextRecord()
-		if err != nil && !errors.Is(err, io.EOF) {
-			return summary, err
+		var m client.Message
+		var previous tidemark.Digest
+		if err == nil && record.Source != nil && tidemark.TimelineID(record.Timeline) == next.timeline {
+			err = &exchange.LineError{Line: line, Err: tidemark.Invalid("source", "must not be in a timeline that has messages of its own before it: take its lines out")}
+		} else if err == nil && (record.Source != nil || inbox != "" && tidemark.TimelineID(record.Timeline) == inbox) {
+			inbox = tidemark.TimelineID(record.Timeline)
+			summary.LeftOut++
+			continue
 		}
-		if errors.Is(err, io.EOF) {
-			return summary, h.send(ctx, c, &next, &summary)
+		if err == nil {
+			if m, previous, err = messageOf(&record); err != nil {
+				err = &exchange.LineError{Line: line, Err: err}
+			}
 		}
-		m, previous, err := messageOf(&record)
 		if err != nil {
-			return summary, &exchange.LineError{Line: line, Err: err}
+			if sendErr := h.send(ctx, c, &next, &summary); sendErr != nil || errors.Is(err, io.EOF) {
+				err = sendErr
+			}
+			return summary, err
 		}
 		size := len(m.Payload) + len(m.ID) + len(m.Sender) + len(m.Type) + 128
 		for key, value := range m.Attributes {

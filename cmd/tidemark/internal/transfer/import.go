@@ -38,7 +38,9 @@ type Summary struct {
 	Messages, Duplicates int
 	// Rejected lines were skipped.
 	Rejected int
-	Elapsed  time.Duration
+	// LeftOut are lines of inboxes, of which an import of history has none.
+	LeftOut int
+	Elapsed time.Duration
 }
 
 // Rate is in messages a second.
@@ -164,6 +166,10 @@ func clientDraft(d *tidemark.Draft) client.Draft {
 
 // String is for people.
 func (s Summary) String() string {
-	return fmt.Sprintf("%d messages, %d of them there before, %d lines rejected, in %v (%.0f messages/s)",
-		s.Messages, s.Duplicates, s.Rejected, s.Elapsed.Round(time.Millisecond), s.Rate())
+	leftOut := ""
+	if s.LeftOut > 0 {
+		leftOut = fmt.Sprintf("%d lines of inboxes left out, ", s.LeftOut)
+	}
+	return fmt.Sprintf("%d messages, %d of them there before, %d lines rejected, %sin %v (%.0f messages/s)",
+		s.Messages, s.Duplicates, s.Rejected, leftOut, s.Elapsed.Round(time.Millisecond), s.Rate())
 }
