@@ -30,6 +30,10 @@ type Options struct {
 	MaxOpenFiles int
 	// MaxCompactions bounds the compactions that run at once.
 	MaxCompactions int
+	// TrimFlushDelay is how long a trim may stay in memory when no other writes fill that
+	// up; 0 is for ever. The space of what was trimmed comes back by compactions, which are
+	// of tables only.
+	TrimFlushDelay time.Duration
 	// Compression is that of new tables. Old ones keep theirs until they are rewritten.
 	Compression Compression
 	// HeadCacheEntries bounds the heads that the writer remembers from batch to
@@ -84,7 +88,10 @@ func DefaultOptions() Options {
 		MaxOpenFiles: 4096,
 		// One more than the flush, so that two cores are not taken from the
 		// clients; Pebble starts it only when compaction falls behind.
-		MaxCompactions:   2,
+		MaxCompactions: 2,
+		// Retention trims once a minute by default, so that each of its rounds makes one
+		// table, and some rounds later there is a compaction.
+		TrimFlushDelay:   10 * time.Second,
 		Compression:      CompressionFast,
 		HeadCacheEntries: 64 << 10,
 	}
@@ -140,6 +147,7 @@ func (o *Options) pebbleOptions(fsys vfs.FS, e *events) *pebble.Options {
 		L0StopWritesThreshold:       l0StopThreshold,
 		LBaseMaxBytes:               baseLevelBytes,
 		WALBytesPerSync:             walSyncBytes,
+		FlushDelayDeleteRange:       o.TrimFlushDelay,
 		// Named, because the default is the oldest. The newest tells a torn tail
 		// of the log from damage before it.
 		FormatMajorVersion: pebble.FormatNewest,
