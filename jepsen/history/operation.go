@@ -56,7 +56,9 @@ const (
 
 // How an append was sent.
 const (
-	ViaUnary  = "unary"
+	// ViaUnary is one call, which nothing tries again by itself.
+	ViaUnary = "unary"
+	// ViaStream is the SDK's stream, which may have sent the append more than once.
 	ViaStream = "stream"
 	// ViaBatch is a batch whose items stand for themselves.
 	ViaBatch = "batch"

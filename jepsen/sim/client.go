@@ -40,6 +40,8 @@ type client struct {
 	// session is the position up to which the client has seen.
 	session uint64
 	sent    int
+	// ready says which groups are known to have their recipient sets.
+	ready [groups]bool
 }
 
 // pool is what all clients know.
@@ -76,13 +78,19 @@ func (p *pool) lastOf(timeline tidemark.TimelineID) tidemark.SeqID {
 // work calls until stop is closed.
 func (c *client) work(stop <-chan struct{}) {
 	for sleepUnless(stop, time.Duration(c.rng.Int64N(int64(clientPause)))) {
-		switch k := c.rng.IntN(20); {
+		switch k := c.rng.IntN(25); {
 		case k < 9:
 			c.append()
 		case k < 11:
 			c.appendBatch()
 		case k < 13:
 			c.ack()
+		case k < 15:
+			c.fanOut()
+		case k < 16:
+			c.readInbox()
+		case k < 18:
+			c.listUnread()
 		default:
 			c.read()
 		}
@@ -134,7 +142,8 @@ func (p *process) propose(ctx context.Context, command []byte) (tidemark.Proposa
 	return proposal, err
 }
 
-// attempt proposes until there is an answer, through other nodes each time.
+// attempt proposes until there is an answer, through other nodes each time, as appends on
+// the stream of the SDK are.
 // unknown says that an attempt before the last one may have taken effect too.
 func (c *client) attempt(command func(attempt int) []byte) (proposal tidemark.Proposal, unknown bool, err error) {
 	begun := time.Now()
@@ -194,7 +203,7 @@ func (c *client) pick() tidemark.Draft {
 }
 
 func itemOf(d *tidemark.Draft) history.Item {
-	return history.Item{Timeline: string(d.Timeline), MessageID: string(d.ID), Content: history.ContentOf(d)}
+	return history.Item{Timeline: string(d.Timeline), MessageID: string(d.ID), Sender: d.Sender, Content: history.ContentOf(d)}
 }
 
 // attemptMark ends the id of a message in a cluster with BugNoDedupe.
@@ -218,7 +227,7 @@ func (c *client) append() {
 		*expected = c.pool.lastOf(d.Timeline)
 		item.Expected = (*uint64)(expected)
 	}
-	op := c.process.Begin(history.Operation{Kind: history.KindAppend, Via: history.ViaUnary, Timeline: string(d.Timeline), Items: []history.Item{item}})
+	op := c.process.Begin(history.Operation{Kind: history.KindAppend, Via: history.ViaStream, Timeline: string(d.Timeline), Items: []history.Item{item}})
 	proposal, unknown, err := c.attempt(func(attempt int) []byte {
 		return fsm.Append{Draft: c.asSent(d, attempt), Expected: expected}.Encode()
 	})
@@ -283,13 +292,26 @@ func (c *client) ack() {
 	reader := tidemark.ReaderID(fmt.Sprintf("reader%d", c.rng.IntN(3)))
 	mark := tidemark.SeqID(1 + c.rng.Uint64N(uint64(last)))
 	item := fsm.AckItem{Timeline: timeline, Delivered: &mark}
-	asked := history.CursorSeen{Timeline: string(timeline), Reader: string(reader), Delivered: uint64(mark)}
+	asked := history.CursorSeen{Timeline: string(timeline), Delivered: uint64(mark)}
 	if c.rng.IntN(2) == 0 {
 		item.Read = &mark
 		asked.Read = uint64(mark)
 	}
-	op := c.process.Begin(history.Operation{Kind: history.KindAck, Reader: string(reader), Timeline: string(timeline), Acks: []history.CursorSeen{asked}})
-	command := fsm.Ack{Reader: reader, Items: []fsm.AckItem{item}}.Encode()
+	rewind := false
+	if c.ready[0] && c.rng.IntN(2) == 0 {
+		// What came with a feature level, which a group that is ready shows.
+		reader = c.device()
+		if c.rng.IntN(8) == 0 {
+			floor := tidemark.SeqID(1 + c.rng.Uint64N(uint64(mark)))
+			item.Floor, asked.Floor = &floor, uint64(floor)
+		}
+		if rewind = c.rng.IntN(5) == 0; rewind {
+			item.Read, asked.Read = &mark, uint64(mark)
+		}
+	}
+	asked.Reader = string(reader)
+	op := c.process.Begin(history.Operation{Kind: history.KindAck, Reader: string(reader), Timeline: string(timeline), Acks: []history.CursorSeen{asked}, Rewind: rewind})
+	command := fsm.Ack{Reader: reader, Items: []fsm.AckItem{item}, Rewind: rewind}.Encode()
 	proposal, unknown, err := c.attempt(func(int) []byte { return command })
 	if err == nil {
 		result := proposal.Result.(fsm.AckResult)
@@ -306,7 +328,7 @@ func cursorsSeen(cursors []tidemark.Cursor) []history.CursorSeen {
 	var seen []history.CursorSeen
 	for _, cursor := range cursors {
 		seen = append(seen, history.CursorSeen{
-			Timeline: string(cursor.Timeline), Reader: string(cursor.Reader), Delivered: uint64(cursor.Delivered), Read: uint64(cursor.Read),
+			Timeline: string(cursor.Timeline), Reader: string(cursor.Reader), Delivered: uint64(cursor.Delivered), Read: uint64(cursor.Read), Floor: uint64(cursor.Floor),
 		})
 	}
 	return seen
@@ -328,10 +350,9 @@ func outcomeOf(err error, unknown bool) (history.Outcome, string) {
 }
 
 func (c *client) read() {
-	node := c.anyNode()
 	timeline := c.pool.timeline(c.rng)
 	r := tidemark.Range{Timeline: timeline, Start: tidemark.StartSeq, Seq: 1, Limit: pageLimit, MaxBytes: 1 << 20}
-	op := history.Operation{Kind: history.KindRead, Node: node.ID, Timeline: string(timeline), Start: history.FromSeq, Direction: history.Forward, Limit: pageLimit}
+	op := history.Operation{Kind: history.KindRead, Start: history.FromSeq, Direction: history.Forward}
 	if last := c.pool.lastOf(timeline); c.rng.IntN(2) == 0 && last > 0 {
 		r.Seq = tidemark.SeqID(1 + c.rng.Uint64N(uint64(last)))
 		op.From = uint64(r.Seq)
@@ -339,17 +360,14 @@ func (c *client) read() {
 		r.Start, r.Direction = tidemark.StartNewest, tidemark.Backward
 		op.Start, op.Direction = history.Newest, history.Backward
 	}
-	switch c.rng.IntN(4) {
-	case 0:
-		op.Level, op.SessionAt = history.Session, c.session
-	case 1:
-		op.Level = history.Local
-		if c.rng.IntN(2) == 0 {
-			op.MaxStaleness = 5 * time.Second
-		}
-	default:
-		op.Level = history.Linearizable
-	}
+	c.readPage(r, op)
+}
+
+// readPage reads what r says, and records it as an operation that says so too.
+func (c *client) readPage(r tidemark.Range, op history.Operation) {
+	node := c.anyNode()
+	op.Node, op.Timeline, op.Limit = node.ID, string(r.Timeline), r.Limit
+	c.chooseLevel(&op)
 	begun := c.process.Begin(op)
 	var page tidemark.Page
 	err := c.visit(node, func(ctx context.Context, p *process) (err error) {
@@ -367,9 +385,24 @@ func (c *client) read() {
 	default:
 		showPage(begun, &page)
 		c.session = max(c.session, page.Applied)
-		c.pool.saw(timeline, page.Head.Last)
+		c.pool.saw(r.Timeline, page.Head.Last)
 	}
 	c.process.End(begun)
+}
+
+// chooseLevel chooses at which level an operation reads.
+func (c *client) chooseLevel(op *history.Operation) {
+	switch c.rng.IntN(4) {
+	case 0:
+		op.Level, op.SessionAt = history.Session, c.session
+	case 1:
+		op.Level = history.Local
+		if c.rng.IntN(2) == 0 {
+			op.MaxStaleness = 5 * time.Second
+		}
+	default:
+		op.Level = history.Linearizable
+	}
 }
 
 // await is what package rpc does before a read at a level.
@@ -404,8 +437,12 @@ func showPage(op *history.Operation, page *tidemark.Page) {
 	for i := range page.Messages {
 		m := &page.Messages[i]
 		id, _, _ := strings.Cut(string(m.ID), attemptMark)
-		op.Messages = append(op.Messages, history.Seen{
+		seen := history.Seen{
 			SeqID: uint64(m.SeqID), MessageID: id, Content: history.ContentOf(&m.Draft), Digest: m.Digest.String(), ServerTime: int64(m.ServerTime),
-		})
+		}
+		if m.Source != nil {
+			seen.Source = &history.Source{Timeline: string(m.Source.Timeline), SeqID: uint64(m.Source.SeqID)}
+		}
+		op.Messages = append(op.Messages, seen)
 	}
 }

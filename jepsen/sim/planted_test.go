@@ -23,10 +23,13 @@ import (
 func TestPlantedBuild(t *testing.T) {
 	bug := planted.Bug(os.Getenv(planted.Variable))
 	checkers, ok := map[planted.Bug][]string{
-		planted.NoReadIndex:         {"stale-read"},
-		planted.NoDedupe:            {"duplicate-message"},
-		planted.CursorRegress:       {"cursor-regress"},
-		planted.AppliedOutsideBatch: {"lost-append", "vanished-message", "replica-divergence"},
+		planted.NoReadIndex:            {"stale-read"},
+		planted.NoDedupe:               {"duplicate-message"},
+		planted.CursorRegress:          {"cursor-regress"},
+		planted.UnreadByDevice:         {"unread-count"},
+		planted.FanOutInTwo:            {"fan-out"},
+		planted.SnapshotWithoutCursors: {"cursor-regress", "replica-divergence"},
+		planted.AppliedOutsideBatch:    {"lost-append", "vanished-message", "replica-divergence"},
 	}[bug]
 	if !ok {
 		t.Skipf("%s=%s is none that is looked for here", planted.Variable, bug)

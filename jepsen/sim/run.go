@@ -137,7 +137,7 @@ func (r *run) work() {
 	stopNemeses, stopClients := make(chan struct{}), make(chan struct{})
 	var injuring, working sync.WaitGroup
 	for i := range r.cluster.options.Clients {
-		name := fmt.Sprintf("c%d", i+1)
+		name := clientName(i)
 		c := &client{cluster: r.cluster, pool: r.pool, name: name, process: r.recorder.NewProcess(name), rng: rand.New(rand.NewPCG(r.rng.Uint64(), 6))}
 		working.Go(func() { c.work(stopClients) })
 	}
@@ -154,6 +154,8 @@ func (r *run) work() {
 	close(stopClients)
 	working.Wait()
 }
+
+func clientName(i int) string { return fmt.Sprintf("c%d", i+1) }
 
 func (r *run) nemesis() *nemesis {
 	return &nemesis{cluster: r.cluster, recorder: r.recorder, rng: rand.New(rand.NewPCG(r.rng.Uint64(), 7))}
@@ -212,7 +214,17 @@ func (r *run) readBack() {
 	for _, node := range r.cluster.Nodes {
 		p := node.running()
 		for _, timeline := range r.pool.timelines {
-			r.readTimeline(process, p, timeline)
+			r.readTimeline(process, p, history.KindFinalRead, timeline)
+			r.readCursors(process, p, timeline)
+		}
+		for group := range groups {
+			r.readTimeline(process, p, history.KindFinalInbox, groupID(group))
+		}
+		for _, inbox := range allInboxes() {
+			r.readTimeline(process, p, history.KindFinalInbox, inbox)
+		}
+		for _, reader := range r.devices() {
+			r.readUnread(process, p, reader)
 		}
 		if _, err := p.store.Check(nil); err != nil {
 			r.cluster.noteFailure(fmt.Errorf("%s: %w", node.ID, err))
@@ -235,10 +247,10 @@ func (r *run) readBack() {
 // finalLimit is how many messages one page of a final read holds.
 const finalLimit = 500
 
-func (r *run) readTimeline(process *history.Process, p *process, timeline tidemark.TimelineID) {
+func (r *run) readTimeline(process *history.Process, p *process, kind history.Kind, timeline tidemark.TimelineID) {
 	for next := tidemark.SeqID(1); next > 0; {
 		op := process.Begin(history.Operation{
-			Kind: history.KindFinalRead, Node: p.node.ID, Level: history.Local, Timeline: string(timeline),
+			Kind: kind, Node: p.node.ID, Level: history.Local, Timeline: string(timeline),
 			Start: history.FromSeq, From: uint64(next), Direction: history.Forward, Limit: finalLimit,
 		})
 		page, err := p.store.Read(tidemark.Range{Timeline: timeline, Start: tidemark.StartSeq, Seq: next, Limit: finalLimit, MaxBytes: 8 << 20})
@@ -258,6 +270,9 @@ func (r *run) readTimeline(process *history.Process, p *process, timeline tidema
 		}
 		process.End(op)
 	}
+}
+
+func (r *run) readCursors(process *history.Process, p *process, timeline tidemark.TimelineID) {
 	op := process.Begin(history.Operation{Kind: history.KindFinalCursors, Node: p.node.ID, Level: history.Local, Timeline: string(timeline)})
 	page, err := p.store.CursorsByTimeline(timeline, 0, "", finalLimit)
 	op.Outcome = history.OK
