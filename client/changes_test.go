@@ -48,8 +48,11 @@ func TestRealTrimAndDelete(t *testing.T) {
 	for _, address := range cluster.Addresses() {
 		reader := dialReal(t, []string{address}, client.WithoutDiscovery())
 		page, err := reader.Read(ctx, "conv/1", client.From(1), client.Limit(1000))
-		if err != nil || len(page.Messages) != 200 || page.Messages[0].SeqID != 2301 || page.PreviousDigest != page.Timeline.TrimmedDigest {
-			t.Fatalf("%d messages, %v", len(page.Messages), err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Messages) != 200 || page.Messages[0].SeqID != 2301 || page.PreviousDigest != page.Timeline.TrimmedDigest {
+			t.Fatalf("%d messages after %v", len(page.Messages), page.PreviousDigest)
 		}
 		if verified, err := reader.Verify(ctx, page.PreviousDigest, page.Messages); err != nil || !verified.Equal {
 			t.Errorf("%+v, %v", verified, err)
