@@ -59,12 +59,12 @@ func (s *Server) appended(proposal tidemark.Proposal, err error, start time.Time
 	if err != nil {
 		return nil, err
 	}
-	result, ok := proposal.Result.(fsm.AppendResult)
-	if !ok {
-		return nil, unexpected(proposal.Result)
+	result, err := resultOf[fsm.AppendResult](proposal)
+	if err == nil {
+		err = result.Err
 	}
-	if result.Err != nil {
-		return nil, result.Err
+	if err != nil {
+		return nil, err
 	}
 	s.metrics.outcome(result.Duplicate, start)
 	return toAppendResponse(&result, proposal.Position.Token()), nil

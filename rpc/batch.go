@@ -83,19 +83,11 @@ func atomicCommand(items []appendItem) ([]byte, error) {
 // appendAtomic answers with one result for each item, errors too: which item was at
 // fault is for the caller to see, and the others say that it was not they.
 func (s *Server) appendAtomic(ctx context.Context, command []byte) (*tidemarkv1.AppendBatchResponse, error) {
-	if err := beforeProposing(ctx); err != nil {
-		return nil, err
-	}
 	start := time.Now()
-	proposal, err := s.Node.Propose(ctx, command)
+	result, position, err := propose[fsm.AppendBatchResult](ctx, s, command)
 	if err != nil {
 		return nil, err
 	}
-	result, ok := proposal.Result.(fsm.AppendBatchResult)
-	if !ok {
-		return nil, unexpected(proposal.Result)
-	}
-	position := proposal.Position.Token()
 	reply := &tidemarkv1.AppendBatchResponse{Results: make([]*tidemarkv1.AppendBatchResult, len(result.Results)), Position: position}
 	for i := range result.Results {
 		one := &result.Results[i]

@@ -14,23 +14,6 @@ import (
 // changeLevel is the feature level that has trims, deletions and attributes.
 const changeLevel = 4
 
-// change proposes a command, and returns its result. That the cluster understands it was
-// asked before.
-func change[T any](ctx context.Context, s *Server, command []byte) (result T, position []byte, err error) {
-	if err := beforeProposing(ctx); err != nil {
-		return result, nil, err
-	}
-	proposal, err := s.Node.Propose(ctx, command)
-	if err != nil {
-		return result, nil, err
-	}
-	result, ok := proposal.Result.(T)
-	if !ok {
-		return result, nil, unexpected(proposal.Result)
-	}
-	return result, proposal.Position.Token(), nil
-}
-
 // UpdateTimeline implements tidemarkv1.TimelineServiceServer.
 func (s *Server) UpdateTimeline(ctx context.Context, req *tidemarkv1.UpdateTimelineRequest) (*tidemarkv1.UpdateTimelineResponse, error) {
 	command, err := parseUpdate(req)
@@ -42,7 +25,7 @@ func (s *Server) UpdateTimeline(ctx context.Context, req *tidemarkv1.UpdateTimel
 	}
 	return onLeader(ctx, s, "UpdateTimeline", req,
 		func(ctx context.Context, _ *tidemarkv1.UpdateTimelineRequest) (*tidemarkv1.UpdateTimelineResponse, error) {
-			result, position, err := change[fsm.UpdateTimelineResult](ctx, s, command.Encode())
+			result, position, err := propose[fsm.UpdateTimelineResult](ctx, s, command.Encode())
 			if err == nil {
 				err = result.Err
 			}
@@ -114,7 +97,7 @@ func (s *Server) Trim(ctx context.Context, req *tidemarkv1.TrimRequest) (*tidema
 				return nil, err
 			}
 			defer s.admission.inboxes.Release(tidemark.MaxTrimMessages)
-			result, position, err := change[fsm.TrimResult](ctx, s, command.Encode())
+			result, position, err := propose[fsm.TrimResult](ctx, s, command.Encode())
 			if err == nil {
 				err = result.Err
 			}
@@ -146,7 +129,7 @@ func (s *Server) DeleteTimeline(ctx context.Context, req *tidemarkv1.DeleteTimel
 				return nil, err
 			}
 			defer s.admission.inboxes.Release(tidemark.MaxTrimMessages)
-			result, position, err := change[fsm.DeleteTimelineResult](ctx, s, command.Encode())
+			result, position, err := propose[fsm.DeleteTimelineResult](ctx, s, command.Encode())
 			if err == nil {
 				err = result.Err
 			}

@@ -84,21 +84,14 @@ func (s *Server) needLevel(ctx context.Context, level uint32) error {
 }
 
 func (s *Server) proposeAck(ctx context.Context, command []byte) (*tidemarkv1.AckResponse, error) {
-	if err := beforeProposing(ctx); err != nil {
-		return nil, err
+	result, position, err := propose[fsm.AckResult](ctx, s, command)
+	if err == nil {
+		err = result.Err
 	}
-	proposal, err := s.Node.Propose(ctx, command)
 	if err != nil {
 		return nil, err
 	}
-	result, ok := proposal.Result.(fsm.AckResult)
-	if !ok {
-		return nil, unexpected(proposal.Result)
-	}
-	if result.Err != nil {
-		return nil, result.Err
-	}
-	return &tidemarkv1.AckResponse{Cursors: toCursors(result.Cursors, result.Heads, nil), Position: proposal.Position.Token()}, nil
+	return &tidemarkv1.AckResponse{Cursors: toCursors(result.Cursors, result.Heads, nil), Position: position}, nil
 }
 
 // ListCursors implements tidemarkv1.TimelineServiceServer.
@@ -145,8 +138,7 @@ type cursorQuery struct {
 	byActivity    bool
 	afterActivity *tidemark.Activity
 
-	limit int
-	level level
+	listing
 }
 
 // name is what page tokens of the listing are bound to.
@@ -203,20 +195,15 @@ func parseListCursors(req *tidemarkv1.ListCursorsRequest) (q cursorQuery, err er
 	case q.countOnly && req.GetPageToken() != "":
 		return q, tidemark.Invalid("page_token", "must be empty with count_only, which has one page")
 	}
-	if q.limit, err = parseLimit("page_size", req.GetPageSize(), tidemark.DefaultListItems, tidemark.MaxListItems, "cursors"); err != nil {
+	var after []byte
+	if q.listing, after, err = parseListing(req, q.name(), "cursors"); err != nil || after == nil {
 		return q, err
 	}
-	if q.level, err = parseLevel(req.GetConsistency()); err != nil {
-		return q, err
-	}
-	return q, q.parseAfter(req.GetPageToken())
+	return q, q.parseAfter(after)
 }
 
-func (q *cursorQuery) parseAfter(token string) error {
-	after, err := parsePageToken(token, q.name())
-	if err != nil || after == nil {
-		return err
-	}
+// parseAfter parses what a page token goes on behind.
+func (q *cursorQuery) parseAfter(after []byte) error {
 	if q.reader == "" {
 		q.afterReader = tidemark.ReaderID(after)
 		return q.afterReader.Validate("page_token")

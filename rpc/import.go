@@ -29,7 +29,7 @@ func (s *Server) Import(ctx context.Context, req *tidemarkv1.ImportRequest) (*ti
 	}
 	return onLeader(ctx, s, "Import", req,
 		func(ctx context.Context, _ *tidemarkv1.ImportRequest) (*tidemarkv1.ImportResponse, error) {
-			result, position, err := change[fsm.ImportResult](ctx, s, encoded)
+			result, position, err := propose[fsm.ImportResult](ctx, s, encoded)
 			if err == nil {
 				err = result.Err
 			}

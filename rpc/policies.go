@@ -31,7 +31,7 @@ func (s *Server) SetPolicy(ctx context.Context, req *tidemarkv1.SetPolicyRequest
 	command := fsm.SetPolicy{Policy: policy}
 	return onLeader(ctx, s, "SetPolicy", req,
 		func(ctx context.Context, _ *tidemarkv1.SetPolicyRequest) (*tidemarkv1.SetPolicyResponse, error) {
-			result, position, err := change[fsm.SetPolicyResult](ctx, s, command.Encode())
+			result, position, err := propose[fsm.SetPolicyResult](ctx, s, command.Encode())
 			if err == nil {
 				err = result.Err
 			}

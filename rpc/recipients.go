@@ -64,9 +64,6 @@ func (s *Server) SetRecipients(ctx context.Context, req *tidemarkv1.SetRecipient
 }
 
 func (s *Server) setRecipients(ctx context.Context, command *fsm.SetRecipients) (*tidemarkv1.SetRecipientsResponse, error) {
-	if err := beforeProposing(ctx); err != nil {
-		return nil, err
-	}
 	count, err := s.Store.CountRecipients(command.Timeline)
 	if err != nil {
 		return nil, err
@@ -77,18 +74,14 @@ func (s *Server) setRecipients(ctx context.Context, command *fsm.SetRecipients) 
 		return nil, err
 	}
 	defer s.admission.inboxes.Release(weight)
-	proposal, err := s.Node.Propose(ctx, command.Encode())
+	result, position, err := propose[fsm.SetRecipientsResult](ctx, s, command.Encode())
+	if err == nil {
+		err = result.Err
+	}
 	if err != nil {
 		return nil, err
 	}
-	result, ok := proposal.Result.(fsm.SetRecipientsResult)
-	if !ok {
-		return nil, unexpected(proposal.Result)
-	}
-	if result.Err != nil {
-		return nil, result.Err
-	}
-	return &tidemarkv1.SetRecipientsResponse{Version: result.Version, Count: result.Count, Position: proposal.Position.Token()}, nil
+	return &tidemarkv1.SetRecipientsResponse{Version: result.Version, Count: result.Count, Position: position}, nil
 }
 
 func parseSetRecipients(req *tidemarkv1.SetRecipientsRequest) (c fsm.SetRecipients, err error) {
@@ -145,8 +138,7 @@ func (s *Server) ListRecipients(ctx context.Context, req *tidemarkv1.ListRecipie
 // recipientQuery is a validated ListRecipients.
 type recipientQuery struct {
 	timeline, after tidemark.TimelineID
-	limit           int
-	level           level
+	listing
 }
 
 // name is what page tokens of the listing are bound to.
@@ -160,14 +152,8 @@ func parseListRecipients(req *tidemarkv1.ListRecipientsRequest) (q recipientQuer
 	if err := q.timeline.Validate("timeline"); err != nil {
 		return q, err
 	}
-	if q.limit, err = parseLimit("page_size", req.GetPageSize(), tidemark.DefaultListItems, tidemark.MaxListItems, "inboxes"); err != nil {
-		return q, err
-	}
-	if q.level, err = parseLevel(req.GetConsistency()); err != nil {
-		return q, err
-	}
-	after, err := parsePageToken(req.GetPageToken(), q.name())
-	if err != nil || after == nil {
+	var after []byte
+	if q.listing, after, err = parseListing(req, q.name(), "inboxes"); err != nil || after == nil {
 		return q, err
 	}
 	q.after = tidemark.TimelineID(after)

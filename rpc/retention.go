@@ -101,18 +101,11 @@ func (s *Server) retainTimeline(ctx context.Context, id tidemark.TimelineID) err
 func (s *Server) trimOnce(ctx context.Context, id tidemark.TimelineID, first tidemark.SeqID) error {
 	ctx, cancel := context.WithTimeout(ctx, trimTimeout)
 	defer cancel()
-	proposal, err := s.Node.Propose(ctx, fsm.Trim{Timeline: id, First: first}.Encode())
-	if err != nil {
-		return err
+	result, _, err := propose[fsm.TrimResult](ctx, s, fsm.Trim{Timeline: id, First: first}.Encode())
+	if err == nil && !errors.Is(result.Err, tidemark.ErrTimelineNotFound) {
+		err = result.Err
 	}
-	result, ok := proposal.Result.(fsm.TrimResult)
-	if !ok {
-		return unexpected(proposal.Result)
-	}
-	if errors.Is(result.Err, tidemark.ErrTimelineNotFound) {
-		return nil
-	}
-	return result.Err
+	return err
 }
 
 // pause waits, and reports whether ctx goes on.

@@ -68,9 +68,8 @@ func toDescribed(d *tidemark.Described) *tidemarkv1.Timeline {
 // timelineQuery is a validated ListTimelines.
 type timelineQuery struct {
 	prefix, after tidemark.TimelineID
-	limit         int
 	countOnly     bool
-	level         level
+	listing
 }
 
 // name is what page tokens of the listing are bound to.
@@ -89,14 +88,8 @@ func parseListTimelines(req *tidemarkv1.ListTimelinesRequest) (q timelineQuery, 
 	if q.countOnly = req.GetCountOnly(); q.countOnly && req.GetPageToken() != "" {
 		return q, tidemark.Invalid("page_token", "must be empty with count_only, which has one page")
 	}
-	if q.limit, err = parseLimit("page_size", req.GetPageSize(), tidemark.DefaultListItems, tidemark.MaxListItems, "timelines"); err != nil {
-		return q, err
-	}
-	if q.level, err = parseLevel(req.GetConsistency()); err != nil {
-		return q, err
-	}
-	after, err := parsePageToken(req.GetPageToken(), q.name())
-	if err != nil || after == nil {
+	var after []byte
+	if q.listing, after, err = parseListing(req, q.name(), "timelines"); err != nil || after == nil {
 		return q, err
 	}
 	q.after = tidemark.TimelineID(after)
