@@ -20,11 +20,7 @@ import (
 
 // FanOutConfig says how to measure fan-outs.
 type FanOutConfig struct {
-	// Endpoints are the client addresses of the cluster, and HTTP the addresses at which
-	// the same nodes serve their metrics, in the same order.
-	Endpoints, HTTP []string
-	// Prefix is what the names of the timelines begin with. Those must be new.
-	Prefix string
+	Target
 	// Sets are the sizes of recipient sets that are measured, one after the other.
 	Sets []int
 	// Callers is how many appends are under way at a time (a closed loop).
@@ -64,9 +60,10 @@ const maxFanOutCallers = 1024
 
 // Validate names the first field that is out of range.
 func (c *FanOutConfig) Validate() error {
+	if err := c.validate(); err != nil {
+		return err
+	}
 	switch {
-	case len(c.Endpoints) == 0 || len(c.HTTP) != len(c.Endpoints):
-		return tidemark.Invalid("http", "must name as many addresses as endpoints: %d, not %d", len(c.Endpoints), len(c.HTTP))
 	case len(c.Sets) == 0 || slices.Min(c.Sets) < 1 || slices.Max(c.Sets) > tidemark.MaxRecipients:
 		return tidemark.Invalid("sets", "must be 1 to %d; they are %v", tidemark.MaxRecipients, c.Sets)
 	case c.Callers < 1 || c.Callers > maxFanOutCallers:

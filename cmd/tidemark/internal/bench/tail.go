@@ -17,11 +17,7 @@ import (
 
 // TailConfig says how to measure tails.
 type TailConfig struct {
-	// Endpoints are the client addresses of the cluster, and HTTP the addresses at which
-	// the same nodes serve their metrics, in the same order.
-	Endpoints, HTTP []string
-	// Prefix is what the names of the timelines begin with. Those must be new.
-	Prefix string
+	Target
 	// Subscriptions are opened on one stream, each of another timeline.
 	Subscriptions int
 	// Rate is how many appends a second are begun, to a random one of these timelines.
@@ -82,9 +78,10 @@ type TailOnNode struct {
 
 // Validate names the first field that is out of range.
 func (c *TailConfig) Validate() error {
+	if err := c.validate(); err != nil {
+		return err
+	}
 	switch {
-	case len(c.Endpoints) == 0 || len(c.HTTP) != len(c.Endpoints):
-		return tidemark.Invalid("http", "must name as many addresses as endpoints: %d, not %d", len(c.Endpoints), len(c.HTTP))
 	case c.Subscriptions < 1 || c.Subscriptions > tidemark.MaxTailSubscriptions:
 		return tidemark.Invalid("subscriptions", "must be 1 to %d; it is %d", tidemark.MaxTailSubscriptions, c.Subscriptions)
 	case !(c.Rate > 0 && c.Rate <= 1e6): // also not a number

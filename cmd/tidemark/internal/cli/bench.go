@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tidemark/cmd/tidemark/internal/bench"
 	"tidemark/cmd/tidemark/internal/exit"
@@ -33,7 +34,7 @@ const httpOffset = 2
 
 func (a *app) benchTailCommand() *cobra.Command {
 	var cfg bench.TailConfig
-	var local int
+	var benched benchedCluster
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Measure tails: memory of a subscription, latency of delivery, speed of catching up",
@@ -50,12 +51,9 @@ measure
   tidemark bench tail --local 3 --rate 1000 --duration 30s`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cfg.Prefix == "" {
-				cfg.Prefix = "bench/" + uuid.NewString()
-			}
 			cfg.Progress = func(text string) { fmt.Fprintln(a.Err, text) }
-			return a.bench(cmd, local, cfg.HTTP, func(ctx context.Context, endpoints, http []string) error {
-				cfg.Endpoints, cfg.HTTP = endpoints, http
+			return a.bench(cmd, &benched, func(ctx context.Context, target bench.Target) error {
+				cfg.Target = target
 				report, err := bench.Tail(ctx, cfg)
 				if err != nil {
 					return err
@@ -65,9 +63,7 @@ measure
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&local, "local", 0, "start this many `nodes` on loopback, and stop them at the end, in place of --endpoints")
-	flags.StringSliceVar(&cfg.HTTP, "http", nil, "where the nodes serve their metrics, in the order of --endpoints; the client port + 2 if left out")
-	flags.StringVar(&cfg.Prefix, "prefix", "", "`prefix` of the timelines; a new one if left out")
+	benched.register(flags)
 	flags.IntVar(&cfg.Subscriptions, "subscriptions", 10_000, "subscriptions on the stream, at most 100000")
 	flags.Float64Var(&cfg.Rate, "rate", 1000, "appends begun in a second")
 	flags.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long appends are begun")
@@ -78,7 +74,7 @@ measure
 
 func (a *app) benchFanOutCommand() *cobra.Command {
 	var cfg bench.FanOutConfig
-	var local int
+	var benched benchedCluster
 	cmd := &cobra.Command{
 		Use:   "fanout",
 		Short: "Measure fan-outs: entries of inboxes a second, and bytes of the Raft log",
@@ -89,12 +85,9 @@ made by single appends to the inboxes.`,
 		Example: "  tidemark bench fanout --local 3 --sets 10,100,500,5000",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cfg.Prefix == "" {
-				cfg.Prefix = "bench/" + uuid.NewString()
-			}
 			cfg.Progress = func(text string) { fmt.Fprintln(a.Err, text) }
-			return a.bench(cmd, local, cfg.HTTP, func(ctx context.Context, endpoints, http []string) error {
-				cfg.Endpoints, cfg.HTTP = endpoints, http
+			return a.bench(cmd, &benched, func(ctx context.Context, target bench.Target) error {
+				cfg.Target = target
 				report, err := bench.FanOut(ctx, cfg)
 				if err != nil {
 					return err
@@ -104,9 +97,7 @@ made by single appends to the inboxes.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&local, "local", 0, "start this many `nodes` on loopback, and stop them at the end, in place of --endpoints")
-	flags.StringSliceVar(&cfg.HTTP, "http", nil, "where the nodes serve their metrics, in the order of --endpoints; the client port + 2 if left out")
-	flags.StringVar(&cfg.Prefix, "prefix", "", "`prefix` of the timelines; a new one if left out")
+	benched.register(flags)
 	flags.IntSliceVar(&cfg.Sets, "sets", []int{10, 100, 500, 5000}, "`sizes` of the recipient sets, each at most 10000")
 	flags.IntVar(&cfg.Callers, "callers", 16, "appends that are under way at a time")
 	flags.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long each set is measured")
@@ -122,29 +113,49 @@ func benchFanOutRows(t *table, report *bench.FanOutReport) {
 	}
 }
 
+// benchedCluster says by flags what is measured.
+type benchedCluster struct {
+	local  int
+	http   []string
+	prefix string
+}
+
+func (b *benchedCluster) register(flags *pflag.FlagSet) {
+	flags.IntVar(&b.local, "local", 0, "start this many `nodes` on loopback, and stop them at the end, in place of --endpoints")
+	flags.StringSliceVar(&b.http, "http", nil, "where the nodes serve their metrics, in the order of --endpoints; the client port + 2 if left out")
+	flags.StringVar(&b.prefix, "prefix", "", "`prefix` of the timelines; a new one if left out")
+}
+
 // bench measures the cluster at --endpoints, or a local one that lives as long.
-func (a *app) bench(cmd *cobra.Command, local int, http []string, measure func(ctx context.Context, endpoints, http []string) error) error {
+func (a *app) bench(cmd *cobra.Command, of *benchedCluster, measure func(context.Context, bench.Target) error) error {
 	ctx := cmd.Context()
-	if local > 0 {
-		if len(http) > 0 || cmd.Flags().Changed("endpoints") {
+	target := bench.Target{Endpoints: a.global.endpoints, HTTP: of.http, Prefix: of.prefix}
+	if target.Prefix == "" {
+		target.Prefix = "bench/" + uuid.NewString()
+	}
+	if of.local > 0 {
+		if len(of.http) > 0 || cmd.Flags().Changed("endpoints") {
 			return exit.Usagef("--local goes without --endpoints and --http")
 		}
 		binary, err := os.Executable()
 		if err != nil {
 			return err
 		}
-		return bench.Local(ctx, binary, local, func(endpoints, http []string) error { return measure(ctx, endpoints, http) })
+		return bench.Local(ctx, binary, of.local, func(endpoints, http []string) error {
+			target.Endpoints, target.HTTP = endpoints, http
+			return measure(ctx, target)
+		})
 	}
-	if len(http) == 0 {
-		for _, endpoint := range a.global.endpoints {
+	if len(target.HTTP) == 0 {
+		for _, endpoint := range target.Endpoints {
 			address, err := offsetPort(endpoint, httpOffset)
 			if err != nil {
 				return err
 			}
-			http = append(http, address)
+			target.HTTP = append(target.HTTP, address)
 		}
 	}
-	return measure(ctx, a.global.endpoints, http)
+	return measure(ctx, target)
 }
 
 // offsetPort adds to the port of HOST:PORT.
