@@ -23,6 +23,9 @@ func TestTrimsGiveSpaceBack(t *testing.T) {
 		patience  = time.Minute
 	)
 	options := pebblestore.DefaultOptions()
+	if options.TrimFlushDelay <= 0 {
+		t.Error("by default, trims are not written to tables")
+	}
 	options.TrimFlushDelay = 100 * time.Millisecond
 	s, err := pebblestore.Open(t.TempDir(), options)
 	if err != nil {

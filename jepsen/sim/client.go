@@ -227,10 +227,17 @@ func (c *client) append() {
 		*expected = c.pool.lastOf(d.Timeline)
 		item.Expected = (*uint64)(expected)
 	}
-	op := c.process.Begin(history.Operation{Kind: history.KindAppend, Via: history.ViaStream, Timeline: string(d.Timeline), Items: []history.Item{item}})
-	proposal, unknown, err := c.attempt(func(attempt int) []byte {
+	op := history.Operation{Kind: history.KindAppend, Timeline: string(d.Timeline), Items: []history.Item{item}}
+	c.appendAs(op, func(attempt int) []byte {
 		return fsm.Append{Draft: c.asSent(d, attempt), Expected: expected}.Encode()
 	})
+}
+
+// appendAs appends the one item of an operation.
+func (c *client) appendAs(asked history.Operation, command func(attempt int) []byte) {
+	asked.Via = history.ViaStream
+	op := c.process.Begin(asked)
+	proposal, unknown, err := c.attempt(command)
 	if err == nil {
 		result := proposal.Result.(fsm.AppendResult)
 		c.took(&op.Items[0], &result, proposal.Position)

@@ -58,20 +58,11 @@ func (c *client) fanOut() {
 		command.FanOut.Inboxes = []tidemark.TimelineID{listedInbox}
 		inboxes = append(inboxes, listedInbox)
 	}
-	asked := history.Operation{Kind: history.KindFanOut, Via: history.ViaStream, Timeline: string(d.Timeline), Items: []history.Item{itemOf(&d)}}
+	op := history.Operation{Kind: history.KindFanOut, Timeline: string(d.Timeline), Items: []history.Item{itemOf(&d)}}
 	for _, inbox := range inboxes {
-		asked.Inboxes = append(asked.Inboxes, string(inbox))
+		op.Inboxes = append(op.Inboxes, string(inbox))
 	}
-	op := c.process.Begin(asked)
-	proposal, unknown, err := c.attempt(func(int) []byte { return command.Encode() })
-	if err == nil {
-		result := proposal.Result.(fsm.AppendResult)
-		c.took(&op.Items[0], &result, proposal.Position)
-		err = result.Err
-	}
-	op.Outcome, op.Error = outcomeOf(err, unknown)
-	op.Items[0].Outcome, op.Items[0].Error = op.Outcome, op.Error
-	c.process.End(op)
+	c.appendAs(op, func(int) []byte { return command.Encode() })
 }
 
 // setRecipients reports whether the group has its set. Package rpc refuses fan-outs

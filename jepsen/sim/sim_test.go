@@ -43,6 +43,7 @@ type totals struct {
 	seeds, failed                         int
 	virtual                               time.Duration
 	operations, acknowledged, faults      int
+	fannedOut, counts                     int
 	starts, selfEnded                     int
 	calls, lost, late, doubled, overtaken int64
 	packets, delayed                      int64
@@ -58,6 +59,16 @@ func (s *totals) add(r *Result, acknowledged int, failed bool) {
 	s.virtual += r.Virtual
 	s.operations += len(r.History.Operations)
 	s.acknowledged += acknowledged
+	for i := range r.History.Operations {
+		op := &r.History.Operations[i]
+		switch {
+		case op.Outcome != history.OK:
+		case op.Kind == history.KindFanOut:
+			s.fannedOut++
+		case op.Kind == history.KindCursors:
+			s.counts += len(op.Cursors)
+		}
+	}
 	s.faults += len(r.History.Faults)
 	s.starts += r.Starts
 	s.selfEnded += r.SelfEnded
@@ -73,13 +84,19 @@ func (s *totals) summarize() {
 		*first, *first+uint64(*seeds)-1, s.seeds-s.failed, s.failed, s.virtual.Hours(), wall.Round(100*time.Millisecond), s.virtual.Hours()/wall.Minutes()))
 	summary.add(fmt.Sprintf("seeds: %d operations judged, %d appends acknowledged, %d faults, %d processes started, %d of which ended themselves as they must",
 		s.operations, s.acknowledged, s.faults, s.starts, s.selfEnded))
+	summary.add(fmt.Sprintf("seeds: %d fan-outs acknowledged, %d unread counts judged", s.fannedOut, s.counts))
 	summary.add(fmt.Sprintf("seeds: %d packets, %d delayed; %d calls of Raft, %d lost, %d late, %d doubled, %d overtaken by later ones",
 		s.packets, s.delayed, s.calls, s.lost, s.late, s.doubled, s.overtaken))
 }
 
 func TestSimulation(t *testing.T) {
 	total := &totals{begun: time.Now()}
-	t.Cleanup(total.summarize)
+	t.Cleanup(func() {
+		total.summarize()
+		if total.fannedOut == 0 || total.counts == 0 {
+			t.Errorf("%d fan-outs were acknowledged, and %d unread counts judged; the runs show nothing of them", total.fannedOut, total.counts)
+		}
+	})
 	for i := range *seeds {
 		o := Options{Seed: *first + uint64(i), Nodes: *nodes, Duration: time.Duration(*minutes * float64(time.Minute))}
 		if o.Nodes == 0 {
