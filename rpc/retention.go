@@ -96,8 +96,9 @@ func (s *Server) retainTimeline(ctx context.Context, id tidemark.TimelineID) err
 	return ctx.Err()
 }
 
-// trimOnce proposes one trim. What the policy keeps now it keeps also when the command is
-// applied: messages only get older, and marks only move back by a rewind.
+// trimOnce proposes one trim. What the policy lets go now it lets go also when the command
+// is applied, since messages only get older, and newer ones only more, unless a rewind, a
+// new reader or another policy comes in between.
 func (s *Server) trimOnce(ctx context.Context, id tidemark.TimelineID, first tidemark.SeqID) error {
 	ctx, cancel := context.WithTimeout(ctx, trimTimeout)
 	defer cancel()
