@@ -24,6 +24,8 @@ var (
 	ErrTimelineNotFound = errors.New("timeline does not exist")
 	// ErrMessageNotFound is returned when the timeline does not hold the message.
 	ErrMessageNotFound = errors.New("message does not exist")
+	// ErrChangesTrimmed is returned when the change feed does not go back to the position; see ChangesTrimmedError.
+	ErrChangesTrimmed = errors.New("changes after the position are not retained any more")
 	// ErrMemberExists is returned when a member with the id is in the cluster already.
 	ErrMemberExists = errors.New("member exists already")
 	// ErrMemberNotFound is returned when no member has the id.

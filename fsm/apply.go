@@ -65,8 +65,11 @@ type run struct {
 // transition is the application of one entry: what its commands have in common.
 type transition struct {
 	batch *pebblestore.Batch
-	// time is the leader's clock when it proposed the entry.
-	time tidemark.Time
+	// time is the leader's clock when it proposed the entry, and index its place in the log.
+	time  tidemark.Time
+	index uint64
+	// members are those of the cluster at the entry, as tidemark.Applied has them.
+	members []byte
 	// delivered counts the references that were put into inboxes.
 	delivered int
 	late      *lateDeliveries
@@ -136,7 +139,7 @@ func (r *run) applyCommands(e *tidemark.Entry) []any {
 	}
 	scratch.commands = decoded.commands
 	results := make([]any, len(decoded.commands))
-	t := transition{batch: r.batch, time: decoded.leaderTime, late: &r.machine.late}
+	t := transition{batch: r.batch, time: decoded.leaderTime, index: e.Index, members: r.applied.Membership, late: &r.machine.late}
 	if planted.Is(planted.FanOutInTwo) {
 		if err := t.deliverLate(); err != nil {
 			r.machine.stop(cannotApply(e, "", err))
@@ -151,6 +154,7 @@ func (r *run) applyCommands(e *tidemark.Entry) []any {
 			r.machine.stop(cannotApply(e, fmt.Sprintf("command %d of %d", i+1, len(decoded.commands)), err))
 		}
 	}
+	r.batch.EndEntry(e.Index, t.time, r.batch.Level() >= changesLevel)
 	r.bytes += t.delivered * deliveredBytes
 	return results
 }
@@ -180,6 +184,8 @@ func (t *transition) apply(c *command) (any, error) {
 		return boxed(t.setPolicy(&c.policy))
 	case kindImport:
 		return boxed(t.importHistory(&c.imp))
+	case kindTrimChanges:
+		return boxed(t.trimChanges(&c.forget))
 	default:
 		return nil, fmt.Errorf("%w: command has the unknown kind %d", tidemark.ErrNewerFormat, c.kind)
 	}
@@ -190,8 +196,13 @@ func (t *transition) raiseLevel(c *RaiseLevel) (RaiseLevelResult, error) {
 	if c.Level > Level {
 		return RaiseLevelResult{}, fmt.Errorf("%w: the cluster is raised to feature level %d; this build knows %d", tidemark.ErrNewerFormat, c.Level, Level)
 	}
-	if c.Level > t.batch.Level() {
+	if before := t.batch.Level(); c.Level > before {
 		t.batch.SetLevel(c.Level)
+		if before < changesLevel && c.Level >= changesLevel {
+			if err := t.batch.StartFeed(t.feedID(), t.index); err != nil {
+				return RaiseLevelResult{}, err
+			}
+		}
 	}
 	return RaiseLevelResult{t.batch.Level()}, nil
 }

@@ -64,6 +64,7 @@ var (
 		{Draft: tidemark.Draft{ID: "a", Sender: "alice", Payload: []byte("x"), ClientTime: tidemark.NoTime}, ServerTime: 1_700_000_000_000_000_001},
 		{Draft: tidemark.Draft{ID: "b", ClientTime: 5}, ServerTime: 1_700_000_000_000_000_001, Digest: tidemark.Digest{3, 15: 4}},
 	}}
+	someForget = TrimChanges{First: 300}
 	goldenTime = time.Unix(1_800_000_000, 5)
 )
 
@@ -92,6 +93,7 @@ var golden = []struct {
 	{"update-timeline", someUpdate.Encode(), command{kind: kindUpdate, update: someUpdate}},
 	{"set-policy", somePolicy.Encode(), command{kind: kindSetPolicy, policy: somePolicy}},
 	{"import", someImport.Encode(), command{kind: kindImport, imp: someImport}},
+	{"trim-changes", someForget.Encode(), command{kind: kindTrimChanges, forget: someForget}},
 	{"set-recipients-change", someChange.Encode(), command{kind: kindSetRecipients, set: someChange}},
 }
 

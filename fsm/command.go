@@ -44,9 +44,9 @@ type AckItem struct {
 }
 
 // Level is the feature level that this version understands: 2 has floors and rewinds
-// of cursors, 3 recipients and fan-out, 4 trims, deletions and attributes, 5 retention policies, 6 imports of history. What a level adds may be proposed only when the
+// of cursors, 3 recipients and fan-out, 4 trims, deletions and attributes, 5 retention policies, 6 imports of history, 8 the change feed. What a level adds may be proposed only when the
 // store has it.
-const Level uint32 = 6
+const Level uint32 = 8
 
 // SetRecipients changes the recipient set of a timeline, which it creates if it does not
 // exist. It needs Level 3. Its result is a SetRecipientsResult.

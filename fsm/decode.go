@@ -31,6 +31,7 @@ type command struct {
 	update UpdateTimeline
 	policy SetPolicy
 	imp    Import
+	forget TrimChanges
 }
 
 // decodeEntry decodes the data of a log entry. The commands are appended to
@@ -105,6 +106,8 @@ func decodeCommand(data []byte, c *command) error {
 		err = decodePolicy(f.bytes, &c.policy.Policy)
 	case kindImport:
 		err = decodeImport(f.bytes, &c.imp)
+	case kindTrimChanges:
+		err = decodeTrimChanges(f.bytes, &c.forget)
 	default:
 		return fmt.Errorf("%w: command has the unknown kind %d", tidemark.ErrNewerFormat, f.number)
 	}
@@ -437,6 +440,21 @@ func decodeImportItem(data []byte) (item ImportItem, err error) {
 		}
 	}
 	return item, nil
+}
+
+func decodeTrimChanges(data []byte, c *TrimChanges) error {
+	r := reader{message: "trim_changes", rest: data}
+	for r.more() {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		if !f.is(fieldTrimChangesFirst, protowire.VarintType) || f.value == 0 {
+			return r.unknown(f)
+		}
+		c.First = f.value
+	}
+	return nil
 }
 
 func decodeNoop(data []byte) error {

@@ -30,6 +30,7 @@ const (
 	kindUpdate        = 9
 	kindSetPolicy     = 10
 	kindImport        = 11
+	kindTrimChanges   = 14
 
 	fieldAppendTimeline   = 1
 	fieldAppendMessageID  = 2
@@ -91,6 +92,8 @@ const (
 	fieldImportItemDraft      = 1
 	fieldImportItemServerTime = 2
 	fieldImportItemDigest     = 3
+
+	fieldTrimChangesFirst = 1
 )
 
 // EncodeEntry returns the data of a log entry that applies the encoded commands
@@ -228,6 +231,11 @@ func (c Import) Encode() []byte {
 		b = appendBytes(b, fieldImportItem, body)
 	}
 	return wrap(kindImport, b)
+}
+
+// Encode returns the command for EncodeEntry.
+func (c TrimChanges) Encode() []byte {
+	return wrap(kindTrimChanges, appendNumber(nil, fieldTrimChangesFirst, c.First))
 }
 
 // appendNumber appends the field, or nothing if it is 0.

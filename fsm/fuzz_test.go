@@ -75,6 +75,8 @@ func reencode(c *command) []byte {
 		return c.policy.Encode()
 	case kindImport:
 		return c.imp.Encode()
+	case kindTrimChanges:
+		return c.forget.Encode()
 	default:
 		return Noop{}.Encode()
 	}

@@ -109,6 +109,15 @@ func (m *Machine) SetMembership(applied tidemark.Applied) error {
 	batch := m.store.NewBatch()
 	defer batch.Discard()
 	batch.SetApplied(applied)
+	// The majority may have had more, which consumers of the change feed have seen: what
+	// they have is not a part of what this history will be.
+	id, _, found, err := batch.Feed()
+	if err == nil && found {
+		err = batch.StartFeed(recoveredFeedID(id, &applied), applied.Index+1)
+	}
+	if err != nil {
+		return fmt.Errorf("fsm: set membership: %w", err)
+	}
 	if err := batch.Commit(); err != nil {
 		return fmt.Errorf("fsm: set membership: %w", err)
 	}

@@ -43,7 +43,7 @@ func randomLog(random *rand.Rand, entries int) []tidemark.Entry {
 type generator struct{ *rand.Rand }
 
 func (g generator) command() []byte {
-	switch g.IntN(17) {
+	switch g.IntN(18) {
 	case 0:
 		return Noop{}.Encode()
 	case 16:
@@ -52,6 +52,8 @@ func (g generator) command() []byte {
 			c.Items = append(c.Items, ImportItem{Draft: g.append().Draft, ServerTime: tidemark.Time(1e18 + int64(i))})
 		}
 		return c.Encode()
+	case 17:
+		return TrimChanges{First: g.Uint64N(100)}.Encode()
 	case 10:
 		return RaiseLevel{Level: 1 + g.Uint32N(Level)}.Encode()
 	case 11:

@@ -52,6 +52,11 @@ type Batch struct {
 	// sentAt are the messages that they are of, as far as they are of this batch.
 	sentAt map[placeKey]tidemark.SeqID
 
+	// changes are what was changed since the last EndEntry, and feed is the start of the
+	// change feed, if it was set.
+	changes []tidemark.ChangeRun
+	feed    *feed
+
 	applied *tidemark.Applied
 	level   uint32 // 0 if it was not set
 }
@@ -231,6 +236,7 @@ func (b *Batch) PutMessage(number uint64, m *tidemark.Message, content tidemark.
 	if user := tidemark.UserOf(m.Sender); user != "" && b.err == nil {
 		b.countSent(number, user, m.SeqID)
 	}
+	b.changed(tidemark.ChangeAppended, number, m.SeqID)
 }
 
 func (b *Batch) finish(op *pebble.DeferredBatchOp) {
@@ -360,6 +366,12 @@ func (b *Batch) writeRecords(follows uint64) error {
 	}
 	if b.level != 0 {
 		key, value = append(key[:0], keyLevel...), appendLevel(value[:0], b.level)
+		if err := set(); err != nil {
+			return err
+		}
+	}
+	if b.feed != nil {
+		key, value = append(key[:0], keyFeed...), appendFeed(value[:0], *b.feed)
 		if err := set(); err != nil {
 			return err
 		}

@@ -42,6 +42,8 @@ type CheckReport struct {
 //     messages of each user without a gap, and has no others;
 //   - recipient sets, attributes and policies are well formed, and a timeline that was
 //     deleted has none, and no cursors;
+//   - the change feed holds entries from its start to the applied index alone, and what
+//     they name is there or was;
 //   - each recipient set has as many inboxes as it says;
 //   - each cursor is within its timeline, Read at most Delivered, and is in its
 //     reader's index, which has no others.
@@ -63,8 +65,8 @@ type checker struct {
 	progress func(CheckProgress)
 	report   CheckReport
 	// look answers single look-ups; the others walk a table each. All are of one moment.
-	look, numbers, messages, dedupe, cursors, senders, recipients *walker
-	next                                                          uint64 // the next timeline number
+	look, numbers, messages, dedupe, cursors, senders, recipients, changes *walker
+	next                                                                   uint64 // the next timeline number
 	// sent counts the messages with a sender of the timeline that is checked, and own
 	// those that are no references.
 	sent, own uint64
@@ -81,13 +83,13 @@ func (c *checker) run(s *Store) error {
 	}
 	snapshot := g.db.NewSnapshot()
 	defer snapshot.Close()
-	for _, w := range []**walker{&c.look, &c.numbers, &c.messages, &c.dedupe, &c.cursors, &c.senders, &c.recipients} {
+	for _, w := range []**walker{&c.look, &c.numbers, &c.messages, &c.dedupe, &c.cursors, &c.senders, &c.recipients, &c.changes} {
 		if *w, err = newWalker(snapshot); err != nil {
 			return err
 		}
 		defer (*w).close()
 	}
-	for _, step := range []func() error{c.checkSingles, c.checkTimelines, c.checkHeads, c.checkReaders, c.checkDescriptions} {
+	for _, step := range []func() error{c.checkSingles, c.checkTimelines, c.checkHeads, c.checkReaders, c.checkDescriptions, c.checkChanges} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -150,7 +152,10 @@ func (c *checker) checkSingles() error {
 		}
 		w.next()
 	}
-	if w.ok && w.iter.Key()[0] >= tableLevel {
+	if w.ok && bytes.Equal(w.iter.Key(), keyFeed) {
+		w.next() // checkChanges reads it
+	}
+	if w.ok && (w.iter.Key()[0] < tableChange || w.iter.Key()[0] >= tableEnd) {
 		return damaged(w.iter.Key(), "key has no place in the store")
 	}
 	return w.err(nil)

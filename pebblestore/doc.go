@@ -28,6 +28,8 @@
 //	0x0c  number u64                      attributes of a timeline, if it has any
 //	0x0d  prefix                          retention policy
 //	0x0e                                  feature level u32, if it is above 1
+//	0x0f                                  start of the change feed, if there is one
+//	0x10  log index u64                   changes of a log entry that changed something
 //
 // Server times never run backwards within a timeline, so a time is found by
 // binary search over its messages, without keys of its own.
@@ -106,6 +108,18 @@
 // Attributes of a timeline:
 //
 //	version u8  count uvarint, then for each: key text, value text
+//
+// Start of the change feed:
+//
+//	version u8  feed id u64  first log index u64
+//
+// Changes of a log entry, in the order of its commands; see changes.go:
+//
+//	version u8  leader's time i64
+//	runs until the end: kind u8  timeline number uvarint  seq uvarint
+//	count uvarint       only of appended messages (kind 1): how many, from seq on
+//
+// Kind 2 is a trim, with the first seq that is retained, and kind 3 a deletion, with the last seq.
 //
 // Each batch also carries, in Pebble's log only, the applied index before it (u64).
 //

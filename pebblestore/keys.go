@@ -24,6 +24,8 @@ const (
 	tableAttributes
 	tablePolicy
 	tableLevel
+	tableFeed
+	tableChange
 	tableEnd // not a table: the first byte that no key has
 )
 
@@ -32,6 +34,7 @@ var (
 	keyApplied    = []byte{tableApplied}
 	keyNextNumber = []byte{tableNextNumber}
 	keyLevel      = []byte{tableLevel}
+	keyFeed       = []byte{tableFeed}
 )
 
 const (
@@ -73,6 +76,17 @@ func appendReaderKey(b []byte, reader tidemark.ReaderID, number uint64) []byte {
 
 func appendNumberKey(b []byte, number uint64) []byte {
 	return appendNumberPrefix(b, tableNumber, number)
+}
+
+func appendChangeKey(b []byte, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(b, tableChange), index)
+}
+
+func splitChangeKey(key []byte) (index uint64, ok bool) {
+	if len(key) != 1+8 || key[0] != tableChange {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(key[1:]), true
 }
 
 // splitNumber reads the number of a key of the tables for messages, dedupe
@@ -153,6 +167,12 @@ func describeKey(key []byte) string {
 		return fmt.Sprintf("retention policy of the prefix %q", key[1:])
 	case tableLevel:
 		return "feature level"
+	case tableFeed:
+		return "start of the change feed"
+	case tableChange:
+		if index, ok := splitChangeKey(key); ok {
+			return fmt.Sprintf("changes of log entry %d", index)
+		}
 	}
 	return fmt.Sprintf("key %x", key)
 }

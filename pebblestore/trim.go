@@ -54,6 +54,7 @@ func (b *Batch) Trim(h *tidemark.Head, first tidemark.SeqID) error {
 	}
 	from := appendMessageKey(nil, h.Number, h.First)
 	h.First = first
+	b.changed(tidemark.ChangeTrimmed, h.Number, first)
 	return b.out.DeleteRange(from, appendMessageKey(nil, h.Number, first), nil)
 }
 
@@ -111,6 +112,7 @@ func (b *Batch) DeleteTimeline(h *tidemark.Head) (writes int, err error) {
 	}
 	writes = deleteWrites + len(readers)
 	b.forget(h.Number)
+	b.changed(tidemark.ChangeDeleted, h.Number, h.Last)
 	h.First, h.TrimmedDigest, h.Bytes, h.Deleted = h.Last+1, h.Digest, 0, true
 	return writes, nil
 }

@@ -115,6 +115,7 @@ type Command struct {
 	//	*Command_UpdateTimeline
 	//	*Command_SetPolicy
 	//	*Command_Import
+	//	*Command_TrimChanges
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -256,6 +257,15 @@ func (x *Command) GetImport() *Import {
 	return nil
 }
 
+func (x *Command) GetTrimChanges() *TrimChanges {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_TrimChanges); ok {
+			return x.TrimChanges
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -304,6 +314,10 @@ type Command_Import struct {
 	Import *Import `protobuf:"bytes,11,opt,name=import,proto3,oneof"`
 }
 
+type Command_TrimChanges struct {
+	TrimChanges *TrimChanges `protobuf:"bytes,14,opt,name=trim_changes,json=trimChanges,proto3,oneof"`
+}
+
 func (*Command_Append) isCommand_Kind() {}
 
 func (*Command_AppendBatch) isCommand_Kind() {}
@@ -325,6 +339,8 @@ func (*Command_UpdateTimeline) isCommand_Kind() {}
 func (*Command_SetPolicy) isCommand_Kind() {}
 
 func (*Command_Import) isCommand_Kind() {}
+
+func (*Command_TrimChanges) isCommand_Kind() {}
 
 // Append puts one message at the end of a timeline, and creates the timeline if
 // it does not exist. Names and texts are bytes: apply decides whether they are
@@ -1252,6 +1268,51 @@ func (x *ImportItem) GetDigest() []byte {
 	return nil
 }
 
+// TrimChanges takes away what the change feed has of log entries before first_index.
+type TrimChanges struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FirstIndex    uint64                 `protobuf:"varint,1,opt,name=first_index,json=firstIndex,proto3" json:"first_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimChanges) Reset() {
+	*x = TrimChanges{}
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimChanges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimChanges) ProtoMessage() {}
+
+func (x *TrimChanges) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimChanges.ProtoReflect.Descriptor instead.
+func (*TrimChanges) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *TrimChanges) GetFirstIndex() uint64 {
+	if x != nil {
+		return x.FirstIndex
+	}
+	return 0
+}
+
 var File_fsm_fsmpb_command_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_command_proto_rawDesc = "" +
@@ -1261,7 +1322,7 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vleader_time\x18\x02 \x01(\x10R\n" +
 	"leaderTime\x12\x1a\n" +
-	"\bcommands\x18\x03 \x03(\fR\bcommands\"\x9c\x05\n" +
+	"\bcommands\x18\x03 \x03(\fR\bcommands\"\xdf\x05\n" +
 	"\aCommand\x121\n" +
 	"\x06append\x18\x01 \x01(\v2\x17.tidemark.fsm.v1.AppendH\x00R\x06append\x12A\n" +
 	"\fappend_batch\x18\x02 \x01(\v2\x1c.tidemark.fsm.v1.AppendBatchH\x00R\vappendBatch\x12(\n" +
@@ -1276,7 +1337,8 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\n" +
 	"set_policy\x18\n" +
 	" \x01(\v2\x1a.tidemark.fsm.v1.SetPolicyH\x00R\tsetPolicy\x121\n" +
-	"\x06import\x18\v \x01(\v2\x17.tidemark.fsm.v1.ImportH\x00R\x06importB\x06\n" +
+	"\x06import\x18\v \x01(\v2\x17.tidemark.fsm.v1.ImportH\x00R\x06import\x12A\n" +
+	"\ftrim_changes\x18\x0e \x01(\v2\x1c.tidemark.fsm.v1.TrimChangesH\x00R\vtrimChangesB\x06\n" +
 	"\x04kind\"\xfb\x03\n" +
 	"\x06Append\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\fR\btimeline\x12\x1d\n" +
@@ -1365,7 +1427,10 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\vserver_time\x18\x02 \x01(\x10H\x00R\n" +
 	"serverTime\x88\x01\x01\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\fR\x06digestB\x0e\n" +
-	"\f_server_timeB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
+	"\f_server_time\".\n" +
+	"\vTrimChanges\x12\x1f\n" +
+	"\vfirst_index\x18\x01 \x01(\x04R\n" +
+	"firstIndexB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
 
 var (
 	file_fsm_fsmpb_command_proto_rawDescOnce sync.Once
@@ -1379,7 +1444,7 @@ func file_fsm_fsmpb_command_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_command_proto_rawDescData
 }
 
-var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_fsm_fsmpb_command_proto_goTypes = []any{
 	(*Entry)(nil),          // 0: tidemark.fsm.v1.Entry
 	(*Command)(nil),        // 1: tidemark.fsm.v1.Command
@@ -1397,6 +1462,7 @@ var file_fsm_fsmpb_command_proto_goTypes = []any{
 	(*SetPolicy)(nil),      // 13: tidemark.fsm.v1.SetPolicy
 	(*Import)(nil),         // 14: tidemark.fsm.v1.Import
 	(*ImportItem)(nil),     // 15: tidemark.fsm.v1.ImportItem
+	(*TrimChanges)(nil),    // 16: tidemark.fsm.v1.TrimChanges
 }
 var file_fsm_fsmpb_command_proto_depIdxs = []int32{
 	2,  // 0: tidemark.fsm.v1.Command.append:type_name -> tidemark.fsm.v1.Append
@@ -1410,17 +1476,18 @@ var file_fsm_fsmpb_command_proto_depIdxs = []int32{
 	12, // 8: tidemark.fsm.v1.Command.update_timeline:type_name -> tidemark.fsm.v1.UpdateTimeline
 	13, // 9: tidemark.fsm.v1.Command.set_policy:type_name -> tidemark.fsm.v1.SetPolicy
 	14, // 10: tidemark.fsm.v1.Command.import:type_name -> tidemark.fsm.v1.Import
-	3,  // 11: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
-	2,  // 12: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
-	6,  // 13: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
-	3,  // 14: tidemark.fsm.v1.UpdateTimeline.set:type_name -> tidemark.fsm.v1.Attribute
-	15, // 15: tidemark.fsm.v1.Import.items:type_name -> tidemark.fsm.v1.ImportItem
-	2,  // 16: tidemark.fsm.v1.ImportItem.draft:type_name -> tidemark.fsm.v1.Append
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	16, // 11: tidemark.fsm.v1.Command.trim_changes:type_name -> tidemark.fsm.v1.TrimChanges
+	3,  // 12: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
+	2,  // 13: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
+	6,  // 14: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
+	3,  // 15: tidemark.fsm.v1.UpdateTimeline.set:type_name -> tidemark.fsm.v1.Attribute
+	15, // 16: tidemark.fsm.v1.Import.items:type_name -> tidemark.fsm.v1.ImportItem
+	2,  // 17: tidemark.fsm.v1.ImportItem.draft:type_name -> tidemark.fsm.v1.Append
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_command_proto_init() }
@@ -1440,6 +1507,7 @@ func file_fsm_fsmpb_command_proto_init() {
 		(*Command_UpdateTimeline)(nil),
 		(*Command_SetPolicy)(nil),
 		(*Command_Import)(nil),
+		(*Command_TrimChanges)(nil),
 	}
 	file_fsm_fsmpb_command_proto_msgTypes[2].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[5].OneofWrappers = []any{}
@@ -1454,7 +1522,7 @@ func file_fsm_fsmpb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_command_proto_rawDesc), len(file_fsm_fsmpb_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -54,13 +54,15 @@ const (
 	TrimOneTooFar Bug = "trim-one-too-far"
 	// TailSkip leaves a message out when a tail goes on behind another one (rpc).
 	TailSkip Bug = "tail-skip"
+	// ChangesSkip leaves the rest of an entry out when a change feed goes on amid it (pebblestore).
+	ChangesSkip Bug = "changes-skip"
 )
 
 // All are the bugs, in a fixed order.
 func All() []Bug {
 	return []Bug{
 		EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, TimeRegress, AppliedOutsideBatch, RestoreWithoutRename,
-		UnverifiedLog, RefusedInFlight, ClockLease, FreshOnArrival, SnapshotWithoutCursors, UngatedChange, UnreadByDevice, FanOutInTwo, TrimOneTooFar, TailSkip,
+		UnverifiedLog, RefusedInFlight, ClockLease, FreshOnArrival, SnapshotWithoutCursors, UngatedChange, UnreadByDevice, FanOutInTwo, TrimOneTooFar, TailSkip, ChangesSkip,
 	}
 }
 
