@@ -76,6 +76,7 @@ var reasons = map[string]struct {
 	"BATCH_ABORTED":       {tidemark.ErrBatchAborted, final},
 	"TIMELINE_NOT_FOUND":  {tidemark.ErrTimelineNotFound, final},
 	"MESSAGE_NOT_FOUND":   {tidemark.ErrMessageNotFound, final},
+	"CHANGES_TRIMMED":     {tidemark.ErrChangesTrimmed, final},
 	"MEMBER_EXISTS":       {tidemark.ErrMemberExists, final},
 	"MEMBER_NOT_FOUND":    {tidemark.ErrMemberNotFound, final},
 	"MEMBER_NOT_READY":    {tidemark.ErrMemberNotReady, final},
@@ -209,6 +210,11 @@ func wordOf(code codes.Code, reason, message string, metadata map[string]string)
 				first = 1
 			}
 			return known.verdict, &tidemark.SequenceConflictError{Expected: tidemark.SeqID(expected), Last: tidemark.SeqID(last), First: tidemark.SeqID(first)}
+		}
+	case "CHANGES_TRIMMED":
+		first, err := tidemark.ParseChangePositionText("first_position", metadata["first_position"])
+		if err == nil && !first.IsZero() {
+			return known.verdict, &tidemark.ChangesTrimmedError{First: first}
 		}
 	case "RECIPIENTS_CONFLICT":
 		expected, err1 := strconv.ParseUint(metadata["expected_version"], 10, 64)

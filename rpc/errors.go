@@ -48,6 +48,7 @@ var reasons = []reason{
 	{err: tidemark.ErrBatchAborted, name: "BATCH_ABORTED", code: codes.Aborted, final: true},
 	{err: tidemark.ErrTimelineNotFound, name: "TIMELINE_NOT_FOUND", code: codes.NotFound, final: true},
 	{err: tidemark.ErrMessageNotFound, name: "MESSAGE_NOT_FOUND", code: codes.NotFound, final: true},
+	{err: tidemark.ErrChangesTrimmed, name: "CHANGES_TRIMMED", code: codes.OutOfRange, final: true},
 	{err: tidemark.ErrMemberExists, name: "MEMBER_EXISTS", code: codes.AlreadyExists, final: true},
 	{err: tidemark.ErrMemberNotFound, name: "MEMBER_NOT_FOUND", code: codes.NotFound, final: true},
 	{err: tidemark.ErrMemberNotReady, name: "MEMBER_NOT_READY", code: codes.FailedPrecondition, final: true},
@@ -146,6 +147,9 @@ func metadataOf(err error) map[string]string {
 		return map[string]string{
 			"expected_version": strconv.FormatUint(conflict.Expected, 10), "version": strconv.FormatUint(conflict.Version, 10),
 		}
+	}
+	if trimmed := (*tidemark.ChangesTrimmedError)(nil); errors.As(err, &trimmed) {
+		return map[string]string{"first_position": trimmed.First.String()}
 	}
 	if elsewhere := (*notLeaderError)(nil); errors.As(err, &elsewhere) && elsewhere.leader.ID != "" {
 		return map[string]string{"leader_id": elsewhere.leader.ID, "leader_address": elsewhere.leader.ClientAddress}

@@ -131,6 +131,15 @@ func (s *fakeStore) Policies() ([]tidemark.Policy, uint64, error) {
 func (s *fakeStore) TrimPoint(tidemark.TimelineID, *tidemark.Policy, tidemark.Time) (tidemark.SeqID, tidemark.Head, error) {
 	return 6, fakeHead, nil
 }
+func (s *fakeStore) Changes(q tidemark.ChangesQuery) (tidemark.ChangesPage, error) {
+	return tidemark.ChangesPage{Next: tidemark.ChangePosition{Feed: 1, Index: 21}, Applied: 20}, nil
+}
+func (s *fakeStore) ChangesEnd() (tidemark.ChangePosition, error) {
+	return tidemark.ChangePosition{Feed: 1, Index: 21}, nil
+}
+func (s *fakeStore) ChangesTrimPoint(uint64, tidemark.Time) (keep, first uint64, err error) {
+	return 5, 5, nil
+}
 func (s *fakeStore) Level() uint32 { return fsm.Level - s.missingLevels }
 func (s *fakeStore) Timelines(_ string, after tidemark.TimelineID, limit int) (page tidemark.TimelinePage, err error) {
 	for _, id := range []tidemark.TimelineID{"t", "u"} {

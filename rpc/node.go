@@ -95,6 +95,12 @@ type Store interface {
 	Policies() (policies []tidemark.Policy, applied uint64, err error)
 	// TrimPoint is the first message of a timeline that a policy keeps, with its head.
 	TrimPoint(tidemark.TimelineID, *tidemark.Policy, tidemark.Time) (tidemark.SeqID, tidemark.Head, error)
+	// Changes returns a page of the change feed.
+	Changes(tidemark.ChangesQuery) (tidemark.ChangesPage, error)
+	// ChangesEnd is the place behind all changes that were applied.
+	ChangesEnd() (tidemark.ChangePosition, error)
+	// ChangesTrimPoint is the first log entry whose changes are to be kept, and the first whose are.
+	ChangesTrimPoint(maxEntries uint64, oldest tidemark.Time) (keep, first uint64, err error)
 	Applied() tidemark.Applied
 	// Level is the feature level of the cluster, as far as this node has applied.
 	Level() uint32

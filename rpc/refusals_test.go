@@ -246,6 +246,13 @@ var refusals = []struct {
 
 	{"policy", &pb.SetPolicyRequest{Policy: &pb.Policy{Prefix: text(256), MaxMessages: 1, AckedBy: manyNames(16)}}, "", ""},
 	{"policy dry", &pb.SetPolicyRequest{Policy: &pb.Policy{Prefix: "t", MaxMessages: 1}, DryRun: true}, "", ""},
+	{"changes", &pb.ChangesRequest{Prefix: text(256)}, "", ""},
+	{"changes from", &pb.ChangesRequest{Start: &pb.ChangesRequest_Position{Position: tidemark.ChangePosition{Feed: 1, Index: 1}.Token()}}, "", ""},
+	{"changes prefix 257", &pb.ChangesRequest{Prefix: text(257)}, "prefix", "limit is 256 bytes"},
+	{"changes prefix control", &pb.ChangesRequest{Prefix: "a\n"}, "prefix", "control characters"},
+	{"changes now false", &pb.ChangesRequest{Start: &pb.ChangesRequest_Now{}}, "now", "must be true"},
+	{"changes session position", &pb.ChangesRequest{Start: &pb.ChangesRequest_Position{Position: tidemark.Position(7).Token()}}, "position", "not a position of the change feed"},
+	{"changes position 0", &pb.ChangesRequest{Start: &pb.ChangesRequest_Position{Position: tidemark.ChangePosition{Feed: 1}.Token()}}, "position", "not a position of the change feed"},
 	{"policy none", &pb.SetPolicyRequest{}, "policy", "must be given"},
 	{"policy prefix 257", &pb.SetPolicyRequest{Policy: &pb.Policy{Prefix: text(257)}}, "policy.prefix", "limit is 256"},
 	{"policy readers 17", &pb.SetPolicyRequest{Policy: &pb.Policy{AckedBy: manyNames(17)}}, "policy.acked_by", "limit is 16"},

@@ -41,6 +41,9 @@ func (s *Server) retain() {
 		if !s.Node.IsLeader() || s.Store.Level() < policyLevel {
 			continue
 		}
+		if err := s.retainChanges(ctx); err != nil && ctx.Err() == nil {
+			s.Logger.Warn("trimming the change feed was given up for now", "error", err)
+		}
 		if err := s.retainOnce(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.Warn("trimming by the retention policies was given up for now", "error", err)
 		}

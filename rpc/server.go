@@ -60,6 +60,11 @@ type Options struct {
 	// RetentionInterval is how often this node looks, while it leads, what the retention
 	// policies let go; 0 never does.
 	RetentionInterval time.Duration
+	// ChangesMaxAge and ChangesMaxEntries bound the change feed, by the age of changes and by
+	// the number of log entries that it goes back; 0 for no bound. The leader looks after
+	// it at each RetentionInterval.
+	ChangesMaxAge     time.Duration
+	ChangesMaxEntries uint64
 	// Clock is that of the leader; time.Now if nil.
 	Clock func() time.Time
 }

@@ -77,6 +77,11 @@ func call(ctx context.Context, d *door, request proto.Message) (err error) {
 		if stream, err = d.cluster.Backup(ctx, req); err == nil {
 			_, err = stream.Recv()
 		}
+	case *pb.ChangesRequest:
+		var stream grpc.ServerStreamingClient[pb.ChangesResponse]
+		if stream, err = d.timelines.Changes(ctx, req); err == nil {
+			_, err = stream.Recv()
+		}
 	default:
 		panic(fmt.Sprintf("no method takes %T", request))
 	}

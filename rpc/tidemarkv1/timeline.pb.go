@@ -2999,6 +2999,333 @@ func (*TailUnsubscribed) Descriptor() ([]byte, []int) {
 	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{32}
 }
 
+type ChangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to begin. None of them: with the first change that is retained.
+	//
+	// Types that are valid to be assigned to Start:
+	//
+	//	*ChangesRequest_Position
+	//	*ChangesRequest_Now
+	Start isChangesRequest_Start `protobuf_oneof:"start"`
+	// Only timelines whose ids begin with it, up to 256 bytes; empty for all.
+	Prefix string `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// What the node must have applied before it begins. Without, a stream from now waits for
+	// what was acknowledged, and others for nothing: their positions say it all.
+	Consistency   *Consistency `protobuf:"bytes,4,opt,name=consistency,proto3" json:"consistency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangesRequest) Reset() {
+	*x = ChangesRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangesRequest) ProtoMessage() {}
+
+func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
+func (*ChangesRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ChangesRequest) GetStart() isChangesRequest_Start {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *ChangesRequest) GetPosition() []byte {
+	if x != nil {
+		if x, ok := x.Start.(*ChangesRequest_Position); ok {
+			return x.Position
+		}
+	}
+	return nil
+}
+
+func (x *ChangesRequest) GetNow() bool {
+	if x != nil {
+		if x, ok := x.Start.(*ChangesRequest_Now); ok {
+			return x.Now
+		}
+	}
+	return false
+}
+
+func (x *ChangesRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ChangesRequest) GetConsistency() *Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return nil
+}
+
+type isChangesRequest_Start interface {
+	isChangesRequest_Start()
+}
+
+type ChangesRequest_Position struct {
+	// Behind a change or response that the client has. It fails with CHANGES_TRIMMED if
+	// changes behind it are not retained any more, and with INVALID_ARGUMENT if it is of
+	// another cluster, or of this one before it was recovered by hand. A node that has not
+	// applied so much waits until it has.
+	Position []byte `protobuf:"bytes,1,opt,name=position,proto3,oneof"`
+}
+
+type ChangesRequest_Now struct {
+	// Behind everything that was acknowledged before the call, unless consistency says else.
+	Now bool `protobuf:"varint,2,opt,name=now,proto3,oneof"`
+}
+
+func (*ChangesRequest_Position) isChangesRequest_Start() {}
+
+func (*ChangesRequest_Now) isChangesRequest_Start() {}
+
+// ChangesResponse is the next changes. One without is a heartbeat; it comes every 2 seconds.
+type ChangesResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Changes []*Change              `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The place behind all that was delivered, and behind what does not have the prefix.
+	Position []byte `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	// Everything that this node has was delivered.
+	CaughtUp     bool   `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	AppliedIndex uint64 `protobuf:"varint,4,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	// How long ago this node last heard from a leader; 0 on the leader. A node that is cut
+	// off delivers nothing new: turn to another one.
+	StalenessMillis uint64 `protobuf:"varint,5,opt,name=staleness_millis,json=stalenessMillis,proto3" json:"staleness_millis,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ChangesResponse) Reset() {
+	*x = ChangesResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangesResponse) ProtoMessage() {}
+
+func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangesResponse.ProtoReflect.Descriptor instead.
+func (*ChangesResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ChangesResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ChangesResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *ChangesResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *ChangesResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
+func (x *ChangesResponse) GetStalenessMillis() uint64 {
+	if x != nil {
+		return x.StalenessMillis
+	}
+	return 0
+}
+
+// Change is one change of one timeline. What a fan-out puts into inboxes is no change of its
+// own: it follows from the message.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The place behind this change.
+	Position []byte `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	Timeline string `protobuf:"bytes,2,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// Types that are valid to be assigned to Change:
+	//
+	//	*Change_Appended
+	//	*Change_GoneSeqId
+	//	*Change_TrimmedFirstSeqId
+	//	*Change_DeletedLastSeqId
+	Change        isChange_Change `protobuf_oneof:"change"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Change) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *Change) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *Change) GetChange() isChange_Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *Change) GetAppended() *Message {
+	if x != nil {
+		if x, ok := x.Change.(*Change_Appended); ok {
+			return x.Appended
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetGoneSeqId() uint64 {
+	if x != nil {
+		if x, ok := x.Change.(*Change_GoneSeqId); ok {
+			return x.GoneSeqId
+		}
+	}
+	return 0
+}
+
+func (x *Change) GetTrimmedFirstSeqId() uint64 {
+	if x != nil {
+		if x, ok := x.Change.(*Change_TrimmedFirstSeqId); ok {
+			return x.TrimmedFirstSeqId
+		}
+	}
+	return 0
+}
+
+func (x *Change) GetDeletedLastSeqId() uint64 {
+	if x != nil {
+		if x, ok := x.Change.(*Change_DeletedLastSeqId); ok {
+			return x.DeletedLastSeqId
+		}
+	}
+	return 0
+}
+
+type isChange_Change interface {
+	isChange_Change()
+}
+
+type Change_Appended struct {
+	// A message that was appended or imported.
+	Appended *Message `protobuf:"bytes,3,opt,name=appended,proto3,oneof"`
+}
+
+type Change_GoneSeqId struct {
+	// The SeqId of a message that was appended or imported, and is gone meanwhile: it was
+	// trimmed, or its timeline deleted, which is a change further on.
+	GoneSeqId uint64 `protobuf:"varint,4,opt,name=gone_seq_id,json=goneSeqId,proto3,oneof"`
+}
+
+type Change_TrimmedFirstSeqId struct {
+	// Messages before this SeqId were trimmed.
+	TrimmedFirstSeqId uint64 `protobuf:"varint,5,opt,name=trimmed_first_seq_id,json=trimmedFirstSeqId,proto3,oneof"`
+}
+
+type Change_DeletedLastSeqId struct {
+	// The timeline was deleted, with its messages up to this SeqId.
+	DeletedLastSeqId uint64 `protobuf:"varint,6,opt,name=deleted_last_seq_id,json=deletedLastSeqId,proto3,oneof"`
+}
+
+func (*Change_Appended) isChange_Change() {}
+
+func (*Change_GoneSeqId) isChange_Change() {}
+
+func (*Change_TrimmedFirstSeqId) isChange_Change() {}
+
+func (*Change_DeletedLastSeqId) isChange_Change() {}
+
 type AckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 128 bytes of UTF-8 without control characters: a user, or user#device.
@@ -3014,7 +3341,7 @@ type AckRequest struct {
 
 func (x *AckRequest) Reset() {
 	*x = AckRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3353,7 @@ func (x *AckRequest) String() string {
 func (*AckRequest) ProtoMessage() {}
 
 func (x *AckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3366,7 @@ func (x *AckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckRequest.ProtoReflect.Descriptor instead.
 func (*AckRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{33}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AckRequest) GetReader() string {
@@ -3080,7 +3407,7 @@ type AckItem struct {
 
 func (x *AckItem) Reset() {
 	*x = AckItem{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3092,7 +3419,7 @@ func (x *AckItem) String() string {
 func (*AckItem) ProtoMessage() {}
 
 func (x *AckItem) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3105,7 +3432,7 @@ func (x *AckItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckItem.ProtoReflect.Descriptor instead.
 func (*AckItem) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{34}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AckItem) GetTimeline() string {
@@ -3147,7 +3474,7 @@ type AckResponse struct {
 
 func (x *AckResponse) Reset() {
 	*x = AckResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3486,7 @@ func (x *AckResponse) String() string {
 func (*AckResponse) ProtoMessage() {}
 
 func (x *AckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3499,7 @@ func (x *AckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckResponse.ProtoReflect.Descriptor instead.
 func (*AckResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{35}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *AckResponse) GetCursors() []*Cursor {
@@ -3213,7 +3540,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3225,7 +3552,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3238,7 +3565,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{36}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Cursor) GetTimeline() string {
@@ -3328,7 +3655,7 @@ type ListCursorsRequest struct {
 
 func (x *ListCursorsRequest) Reset() {
 	*x = ListCursorsRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3340,7 +3667,7 @@ func (x *ListCursorsRequest) String() string {
 func (*ListCursorsRequest) ProtoMessage() {}
 
 func (x *ListCursorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3353,7 +3680,7 @@ func (x *ListCursorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCursorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCursorsRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{37}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListCursorsRequest) GetBy() isListCursorsRequest_By {
@@ -3455,7 +3782,7 @@ type ListCursorsResponse struct {
 
 func (x *ListCursorsResponse) Reset() {
 	*x = ListCursorsResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3467,7 +3794,7 @@ func (x *ListCursorsResponse) String() string {
 func (*ListCursorsResponse) ProtoMessage() {}
 
 func (x *ListCursorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3480,7 +3807,7 @@ func (x *ListCursorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCursorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCursorsResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{38}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListCursorsResponse) GetCursors() []*Cursor {
@@ -3538,7 +3865,7 @@ type SetRecipientsRequest struct {
 
 func (x *SetRecipientsRequest) Reset() {
 	*x = SetRecipientsRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3550,7 +3877,7 @@ func (x *SetRecipientsRequest) String() string {
 func (*SetRecipientsRequest) ProtoMessage() {}
 
 func (x *SetRecipientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3563,7 +3890,7 @@ func (x *SetRecipientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRecipientsRequest.ProtoReflect.Descriptor instead.
 func (*SetRecipientsRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{39}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SetRecipientsRequest) GetTimeline() string {
@@ -3613,7 +3940,7 @@ type SetRecipientsResponse struct {
 
 func (x *SetRecipientsResponse) Reset() {
 	*x = SetRecipientsResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3625,7 +3952,7 @@ func (x *SetRecipientsResponse) String() string {
 func (*SetRecipientsResponse) ProtoMessage() {}
 
 func (x *SetRecipientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3638,7 +3965,7 @@ func (x *SetRecipientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRecipientsResponse.ProtoReflect.Descriptor instead.
 func (*SetRecipientsResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{40}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SetRecipientsResponse) GetVersion() uint64 {
@@ -3676,7 +4003,7 @@ type ListRecipientsRequest struct {
 
 func (x *ListRecipientsRequest) Reset() {
 	*x = ListRecipientsRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3688,7 +4015,7 @@ func (x *ListRecipientsRequest) String() string {
 func (*ListRecipientsRequest) ProtoMessage() {}
 
 func (x *ListRecipientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3701,7 +4028,7 @@ func (x *ListRecipientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRecipientsRequest.ProtoReflect.Descriptor instead.
 func (*ListRecipientsRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{41}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListRecipientsRequest) GetTimeline() string {
@@ -3749,7 +4076,7 @@ type ListRecipientsResponse struct {
 
 func (x *ListRecipientsResponse) Reset() {
 	*x = ListRecipientsResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[42]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3761,7 +4088,7 @@ func (x *ListRecipientsResponse) String() string {
 func (*ListRecipientsResponse) ProtoMessage() {}
 
 func (x *ListRecipientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[42]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3774,7 +4101,7 @@ func (x *ListRecipientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRecipientsResponse.ProtoReflect.Descriptor instead.
 func (*ListRecipientsResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{42}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListRecipientsResponse) GetInboxes() []string {
@@ -3841,7 +4168,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[43]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3853,7 +4180,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[43]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3866,7 +4193,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{43}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Timeline) GetTimeline() string {
@@ -3952,7 +4279,7 @@ type UpdateTimelineRequest struct {
 
 func (x *UpdateTimelineRequest) Reset() {
 	*x = UpdateTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3964,7 +4291,7 @@ func (x *UpdateTimelineRequest) String() string {
 func (*UpdateTimelineRequest) ProtoMessage() {}
 
 func (x *UpdateTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3977,7 +4304,7 @@ func (x *UpdateTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTimelineRequest.ProtoReflect.Descriptor instead.
 func (*UpdateTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{44}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *UpdateTimelineRequest) GetTimeline() string {
@@ -4011,7 +4338,7 @@ type UpdateTimelineResponse struct {
 
 func (x *UpdateTimelineResponse) Reset() {
 	*x = UpdateTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4023,7 +4350,7 @@ func (x *UpdateTimelineResponse) String() string {
 func (*UpdateTimelineResponse) ProtoMessage() {}
 
 func (x *UpdateTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4036,7 +4363,7 @@ func (x *UpdateTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTimelineResponse.ProtoReflect.Descriptor instead.
 func (*UpdateTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{45}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *UpdateTimelineResponse) GetTimeline() *Timeline {
@@ -4065,7 +4392,7 @@ type TrimRequest struct {
 
 func (x *TrimRequest) Reset() {
 	*x = TrimRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4077,7 +4404,7 @@ func (x *TrimRequest) String() string {
 func (*TrimRequest) ProtoMessage() {}
 
 func (x *TrimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4090,7 +4417,7 @@ func (x *TrimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimRequest.ProtoReflect.Descriptor instead.
 func (*TrimRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{46}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *TrimRequest) GetTimeline() string {
@@ -4121,7 +4448,7 @@ type TrimResponse struct {
 
 func (x *TrimResponse) Reset() {
 	*x = TrimResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4133,7 +4460,7 @@ func (x *TrimResponse) String() string {
 func (*TrimResponse) ProtoMessage() {}
 
 func (x *TrimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4146,7 +4473,7 @@ func (x *TrimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimResponse.ProtoReflect.Descriptor instead.
 func (*TrimResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{47}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TrimResponse) GetTimeline() *Timeline {
@@ -4194,7 +4521,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4206,7 +4533,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4219,7 +4546,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{48}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Policy) GetPrefix() string {
@@ -4284,7 +4611,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4296,7 +4623,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4309,7 +4636,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{49}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SetPolicyRequest) GetPolicy() *Policy {
@@ -4341,7 +4668,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4353,7 +4680,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4366,7 +4693,7 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{50}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SetPolicyResponse) GetTimelinesSeen() uint64 {
@@ -4416,7 +4743,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +4755,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +4768,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ImportRequest) GetTimeline() string {
@@ -4478,7 +4805,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4490,7 +4817,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4503,7 +4830,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ImportResponse) GetTimeline() *Timeline {
@@ -4536,7 +4863,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4548,7 +4875,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4561,7 +4888,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListPoliciesRequest) GetConsistency() *Consistency {
@@ -4582,7 +4909,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4594,7 +4921,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4607,7 +4934,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{54}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*Policy {
@@ -4643,7 +4970,7 @@ type DeleteTimelineRequest struct {
 
 func (x *DeleteTimelineRequest) Reset() {
 	*x = DeleteTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4655,7 +4982,7 @@ func (x *DeleteTimelineRequest) String() string {
 func (*DeleteTimelineRequest) ProtoMessage() {}
 
 func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4668,7 +4995,7 @@ func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTimelineRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{55}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *DeleteTimelineRequest) GetTimeline() string {
@@ -4699,7 +5026,7 @@ type DeleteTimelineResponse struct {
 
 func (x *DeleteTimelineResponse) Reset() {
 	*x = DeleteTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4711,7 +5038,7 @@ func (x *DeleteTimelineResponse) String() string {
 func (*DeleteTimelineResponse) ProtoMessage() {}
 
 func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4724,7 +5051,7 @@ func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTimelineResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{56}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *DeleteTimelineResponse) GetTimeline() *Timeline {
@@ -4751,7 +5078,7 @@ type GetTimelineRequest struct {
 
 func (x *GetTimelineRequest) Reset() {
 	*x = GetTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4763,7 +5090,7 @@ func (x *GetTimelineRequest) String() string {
 func (*GetTimelineRequest) ProtoMessage() {}
 
 func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4776,7 +5103,7 @@ func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineRequest.ProtoReflect.Descriptor instead.
 func (*GetTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{57}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetTimelineRequest) GetTimeline() string {
@@ -4804,7 +5131,7 @@ type GetTimelineResponse struct {
 
 func (x *GetTimelineResponse) Reset() {
 	*x = GetTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4816,7 +5143,7 @@ func (x *GetTimelineResponse) String() string {
 func (*GetTimelineResponse) ProtoMessage() {}
 
 func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4829,7 +5156,7 @@ func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineResponse.ProtoReflect.Descriptor instead.
 func (*GetTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{58}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *GetTimelineResponse) GetTimeline() *Timeline {
@@ -4870,7 +5197,7 @@ type ListTimelinesRequest struct {
 
 func (x *ListTimelinesRequest) Reset() {
 	*x = ListTimelinesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4882,7 +5209,7 @@ func (x *ListTimelinesRequest) String() string {
 func (*ListTimelinesRequest) ProtoMessage() {}
 
 func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4895,7 +5222,7 @@ func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelinesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{59}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ListTimelinesRequest) GetPrefix() string {
@@ -4948,7 +5275,7 @@ type ListTimelinesResponse struct {
 
 func (x *ListTimelinesResponse) Reset() {
 	*x = ListTimelinesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4960,7 +5287,7 @@ func (x *ListTimelinesResponse) String() string {
 func (*ListTimelinesResponse) ProtoMessage() {}
 
 func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4973,7 +5300,7 @@ func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelinesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{60}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ListTimelinesResponse) GetCount() uint64 {
@@ -5019,7 +5346,7 @@ type Consistency_Linearizable struct {
 
 func (x *Consistency_Linearizable) Reset() {
 	*x = Consistency_Linearizable{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5031,7 +5358,7 @@ func (x *Consistency_Linearizable) String() string {
 func (*Consistency_Linearizable) ProtoMessage() {}
 
 func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5056,7 +5383,7 @@ type Consistency_Session struct {
 
 func (x *Consistency_Session) Reset() {
 	*x = Consistency_Session{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[65]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5068,7 +5395,7 @@ func (x *Consistency_Session) String() string {
 func (*Consistency_Session) ProtoMessage() {}
 
 func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[65]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5102,7 +5429,7 @@ type Consistency_Local struct {
 
 func (x *Consistency_Local) Reset() {
 	*x = Consistency_Local{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[66]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5114,7 +5441,7 @@ func (x *Consistency_Local) String() string {
 func (*Consistency_Local) ProtoMessage() {}
 
 func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[66]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5370,7 +5697,27 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\vTailTrimmed\x12 \n" +
 	"\ffirst_seq_id\x18\x01 \x01(\x04R\n" +
 	"firstSeqId\"\x12\n" +
-	"\x10TailUnsubscribed\"h\n" +
+	"\x10TailUnsubscribed\"\x9f\x01\n" +
+	"\x0eChangesRequest\x12\x1c\n" +
+	"\bposition\x18\x01 \x01(\fH\x00R\bposition\x12\x12\n" +
+	"\x03now\x18\x02 \x01(\bH\x00R\x03now\x12\x16\n" +
+	"\x06prefix\x18\x03 \x01(\tR\x06prefix\x12:\n" +
+	"\vconsistency\x18\x04 \x01(\v2\x18.tidemark.v1.ConsistencyR\vconsistencyB\a\n" +
+	"\x05start\"\xc9\x01\n" +
+	"\x0fChangesResponse\x12-\n" +
+	"\achanges\x18\x01 \x03(\v2\x13.tidemark.v1.ChangeR\achanges\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\x12\x1b\n" +
+	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12#\n" +
+	"\rapplied_index\x18\x04 \x01(\x04R\fappliedIndex\x12)\n" +
+	"\x10staleness_millis\x18\x05 \x01(\x04R\x0fstalenessMillis\"\x84\x02\n" +
+	"\x06Change\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\fR\bposition\x12\x1a\n" +
+	"\btimeline\x18\x02 \x01(\tR\btimeline\x122\n" +
+	"\bappended\x18\x03 \x01(\v2\x14.tidemark.v1.MessageH\x00R\bappended\x12 \n" +
+	"\vgone_seq_id\x18\x04 \x01(\x04H\x00R\tgoneSeqId\x121\n" +
+	"\x14trimmed_first_seq_id\x18\x05 \x01(\x04H\x00R\x11trimmedFirstSeqId\x12/\n" +
+	"\x13deleted_last_seq_id\x18\x06 \x01(\x04H\x00R\x10deletedLastSeqIdB\b\n" +
+	"\x06change\"h\n" +
 	"\n" +
 	"AckRequest\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\tR\x06reader\x12*\n" +
@@ -5557,7 +5904,7 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x11TAIL_PRIORITY_LOW\x10\x03*F\n" +
 	"\vCursorOrder\x12\x1c\n" +
 	"\x18CURSOR_ORDER_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\xf7\v\n" +
+	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\xbf\f\n" +
 	"\x0fTimelineService\x12A\n" +
 	"\x06Append\x12\x1a.tidemark.v1.AppendRequest\x1a\x1b.tidemark.v1.AppendResponse\x12P\n" +
 	"\vAppendBatch\x12\x1f.tidemark.v1.AppendBatchRequest\x1a .tidemark.v1.AppendBatchResponse\x12W\n" +
@@ -5566,7 +5913,8 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x03Get\x12\x17.tidemark.v1.GetRequest\x1a\x18.tidemark.v1.GetResponse\x12;\n" +
 	"\x04Sync\x12\x18.tidemark.v1.SyncRequest\x1a\x19.tidemark.v1.SyncResponse\x12A\n" +
 	"\x06Verify\x12\x1a.tidemark.v1.VerifyRequest\x1a\x1b.tidemark.v1.VerifyResponse\x12?\n" +
-	"\x04Tail\x12\x18.tidemark.v1.TailRequest\x1a\x19.tidemark.v1.TailResponse(\x010\x01\x128\n" +
+	"\x04Tail\x12\x18.tidemark.v1.TailRequest\x1a\x19.tidemark.v1.TailResponse(\x010\x01\x12F\n" +
+	"\aChanges\x12\x1b.tidemark.v1.ChangesRequest\x1a\x1c.tidemark.v1.ChangesResponse0\x01\x128\n" +
 	"\x03Ack\x12\x17.tidemark.v1.AckRequest\x1a\x18.tidemark.v1.AckResponse\x12P\n" +
 	"\vListCursors\x12\x1f.tidemark.v1.ListCursorsRequest\x1a .tidemark.v1.ListCursorsResponse\x12V\n" +
 	"\rSetRecipients\x12!.tidemark.v1.SetRecipientsRequest\x1a\".tidemark.v1.SetRecipientsResponse\x12Y\n" +
@@ -5593,7 +5941,7 @@ func file_rpc_tidemarkv1_timeline_proto_rawDescGZIP() []byte {
 }
 
 var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
+var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(Direction)(0),                   // 0: tidemark.v1.Direction
 	(SyncPriority)(0),                // 1: tidemark.v1.SyncPriority
@@ -5632,84 +5980,87 @@ var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(*TailCaughtUp)(nil),             // 34: tidemark.v1.TailCaughtUp
 	(*TailTrimmed)(nil),              // 35: tidemark.v1.TailTrimmed
 	(*TailUnsubscribed)(nil),         // 36: tidemark.v1.TailUnsubscribed
-	(*AckRequest)(nil),               // 37: tidemark.v1.AckRequest
-	(*AckItem)(nil),                  // 38: tidemark.v1.AckItem
-	(*AckResponse)(nil),              // 39: tidemark.v1.AckResponse
-	(*Cursor)(nil),                   // 40: tidemark.v1.Cursor
-	(*ListCursorsRequest)(nil),       // 41: tidemark.v1.ListCursorsRequest
-	(*ListCursorsResponse)(nil),      // 42: tidemark.v1.ListCursorsResponse
-	(*SetRecipientsRequest)(nil),     // 43: tidemark.v1.SetRecipientsRequest
-	(*SetRecipientsResponse)(nil),    // 44: tidemark.v1.SetRecipientsResponse
-	(*ListRecipientsRequest)(nil),    // 45: tidemark.v1.ListRecipientsRequest
-	(*ListRecipientsResponse)(nil),   // 46: tidemark.v1.ListRecipientsResponse
-	(*Timeline)(nil),                 // 47: tidemark.v1.Timeline
-	(*UpdateTimelineRequest)(nil),    // 48: tidemark.v1.UpdateTimelineRequest
-	(*UpdateTimelineResponse)(nil),   // 49: tidemark.v1.UpdateTimelineResponse
-	(*TrimRequest)(nil),              // 50: tidemark.v1.TrimRequest
-	(*TrimResponse)(nil),             // 51: tidemark.v1.TrimResponse
-	(*Policy)(nil),                   // 52: tidemark.v1.Policy
-	(*SetPolicyRequest)(nil),         // 53: tidemark.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),        // 54: tidemark.v1.SetPolicyResponse
-	(*ImportRequest)(nil),            // 55: tidemark.v1.ImportRequest
-	(*ImportResponse)(nil),           // 56: tidemark.v1.ImportResponse
-	(*ListPoliciesRequest)(nil),      // 57: tidemark.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),     // 58: tidemark.v1.ListPoliciesResponse
-	(*DeleteTimelineRequest)(nil),    // 59: tidemark.v1.DeleteTimelineRequest
-	(*DeleteTimelineResponse)(nil),   // 60: tidemark.v1.DeleteTimelineResponse
-	(*GetTimelineRequest)(nil),       // 61: tidemark.v1.GetTimelineRequest
-	(*GetTimelineResponse)(nil),      // 62: tidemark.v1.GetTimelineResponse
-	(*ListTimelinesRequest)(nil),     // 63: tidemark.v1.ListTimelinesRequest
-	(*ListTimelinesResponse)(nil),    // 64: tidemark.v1.ListTimelinesResponse
-	nil,                              // 65: tidemark.v1.Message.AttributesEntry
-	nil,                              // 66: tidemark.v1.AppendRequest.AttributesEntry
-	nil,                              // 67: tidemark.v1.Error.MetadataEntry
-	(*Consistency_Linearizable)(nil), // 68: tidemark.v1.Consistency.Linearizable
-	(*Consistency_Session)(nil),      // 69: tidemark.v1.Consistency.Session
-	(*Consistency_Local)(nil),        // 70: tidemark.v1.Consistency.Local
-	nil,                              // 71: tidemark.v1.Timeline.AttributesEntry
-	nil,                              // 72: tidemark.v1.UpdateTimelineRequest.SetEntry
-	(*timestamppb.Timestamp)(nil),    // 73: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 74: google.protobuf.Duration
+	(*ChangesRequest)(nil),           // 37: tidemark.v1.ChangesRequest
+	(*ChangesResponse)(nil),          // 38: tidemark.v1.ChangesResponse
+	(*Change)(nil),                   // 39: tidemark.v1.Change
+	(*AckRequest)(nil),               // 40: tidemark.v1.AckRequest
+	(*AckItem)(nil),                  // 41: tidemark.v1.AckItem
+	(*AckResponse)(nil),              // 42: tidemark.v1.AckResponse
+	(*Cursor)(nil),                   // 43: tidemark.v1.Cursor
+	(*ListCursorsRequest)(nil),       // 44: tidemark.v1.ListCursorsRequest
+	(*ListCursorsResponse)(nil),      // 45: tidemark.v1.ListCursorsResponse
+	(*SetRecipientsRequest)(nil),     // 46: tidemark.v1.SetRecipientsRequest
+	(*SetRecipientsResponse)(nil),    // 47: tidemark.v1.SetRecipientsResponse
+	(*ListRecipientsRequest)(nil),    // 48: tidemark.v1.ListRecipientsRequest
+	(*ListRecipientsResponse)(nil),   // 49: tidemark.v1.ListRecipientsResponse
+	(*Timeline)(nil),                 // 50: tidemark.v1.Timeline
+	(*UpdateTimelineRequest)(nil),    // 51: tidemark.v1.UpdateTimelineRequest
+	(*UpdateTimelineResponse)(nil),   // 52: tidemark.v1.UpdateTimelineResponse
+	(*TrimRequest)(nil),              // 53: tidemark.v1.TrimRequest
+	(*TrimResponse)(nil),             // 54: tidemark.v1.TrimResponse
+	(*Policy)(nil),                   // 55: tidemark.v1.Policy
+	(*SetPolicyRequest)(nil),         // 56: tidemark.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),        // 57: tidemark.v1.SetPolicyResponse
+	(*ImportRequest)(nil),            // 58: tidemark.v1.ImportRequest
+	(*ImportResponse)(nil),           // 59: tidemark.v1.ImportResponse
+	(*ListPoliciesRequest)(nil),      // 60: tidemark.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),     // 61: tidemark.v1.ListPoliciesResponse
+	(*DeleteTimelineRequest)(nil),    // 62: tidemark.v1.DeleteTimelineRequest
+	(*DeleteTimelineResponse)(nil),   // 63: tidemark.v1.DeleteTimelineResponse
+	(*GetTimelineRequest)(nil),       // 64: tidemark.v1.GetTimelineRequest
+	(*GetTimelineResponse)(nil),      // 65: tidemark.v1.GetTimelineResponse
+	(*ListTimelinesRequest)(nil),     // 66: tidemark.v1.ListTimelinesRequest
+	(*ListTimelinesResponse)(nil),    // 67: tidemark.v1.ListTimelinesResponse
+	nil,                              // 68: tidemark.v1.Message.AttributesEntry
+	nil,                              // 69: tidemark.v1.AppendRequest.AttributesEntry
+	nil,                              // 70: tidemark.v1.Error.MetadataEntry
+	(*Consistency_Linearizable)(nil), // 71: tidemark.v1.Consistency.Linearizable
+	(*Consistency_Session)(nil),      // 72: tidemark.v1.Consistency.Session
+	(*Consistency_Local)(nil),        // 73: tidemark.v1.Consistency.Local
+	nil,                              // 74: tidemark.v1.Timeline.AttributesEntry
+	nil,                              // 75: tidemark.v1.UpdateTimelineRequest.SetEntry
+	(*timestamppb.Timestamp)(nil),    // 76: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 77: google.protobuf.Duration
 }
 var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
-	65, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
-	73, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
-	73, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
+	68, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
+	76, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
+	76, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
 	5,  // 3: tidemark.v1.Message.source:type_name -> tidemark.v1.Source
-	66, // 4: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
-	73, // 5: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
+	69, // 4: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
+	76, // 5: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
 	7,  // 6: tidemark.v1.AppendRequest.fan_out:type_name -> tidemark.v1.FanOut
-	73, // 7: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
+	76, // 7: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
 	6,  // 8: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
 	11, // 9: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
 	8,  // 10: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
 	12, // 11: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
-	67, // 12: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
+	70, // 12: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
 	6,  // 13: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
 	8,  // 14: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
 	12, // 15: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
-	68, // 16: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
-	69, // 17: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
-	70, // 18: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
-	73, // 19: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
+	71, // 16: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
+	72, // 17: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
+	73, // 18: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
+	76, // 19: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
 	0,  // 20: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
 	15, // 21: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
 	17, // 22: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
 	4,  // 23: tidemark.v1.ReadResponse.messages:type_name -> tidemark.v1.Message
-	47, // 24: tidemark.v1.ReadResponse.timeline:type_name -> tidemark.v1.Timeline
+	50, // 24: tidemark.v1.ReadResponse.timeline:type_name -> tidemark.v1.Timeline
 	15, // 25: tidemark.v1.GetRequest.consistency:type_name -> tidemark.v1.Consistency
 	4,  // 26: tidemark.v1.GetResponse.message:type_name -> tidemark.v1.Message
 	22, // 27: tidemark.v1.SyncRequest.have:type_name -> tidemark.v1.SyncPosition
-	38, // 28: tidemark.v1.SyncRequest.acks:type_name -> tidemark.v1.AckItem
+	41, // 28: tidemark.v1.SyncRequest.acks:type_name -> tidemark.v1.AckItem
 	15, // 29: tidemark.v1.SyncRequest.consistency:type_name -> tidemark.v1.Consistency
 	1,  // 30: tidemark.v1.SyncPosition.priority:type_name -> tidemark.v1.SyncPriority
 	24, // 31: tidemark.v1.SyncResponse.timelines:type_name -> tidemark.v1.SyncTimeline
-	47, // 32: tidemark.v1.SyncTimeline.timeline:type_name -> tidemark.v1.Timeline
+	50, // 32: tidemark.v1.SyncTimeline.timeline:type_name -> tidemark.v1.Timeline
 	4,  // 33: tidemark.v1.SyncTimeline.messages:type_name -> tidemark.v1.Message
-	40, // 34: tidemark.v1.SyncTimeline.cursor:type_name -> tidemark.v1.Cursor
+	43, // 34: tidemark.v1.SyncTimeline.cursor:type_name -> tidemark.v1.Cursor
 	26, // 35: tidemark.v1.VerifyRequest.points:type_name -> tidemark.v1.VerifyPoint
 	15, // 36: tidemark.v1.VerifyRequest.consistency:type_name -> tidemark.v1.Consistency
-	47, // 37: tidemark.v1.VerifyResponse.timeline:type_name -> tidemark.v1.Timeline
+	50, // 37: tidemark.v1.VerifyResponse.timeline:type_name -> tidemark.v1.Timeline
 	29, // 38: tidemark.v1.TailRequest.subscribe:type_name -> tidemark.v1.TailSubscription
 	2,  // 39: tidemark.v1.TailSubscription.priority:type_name -> tidemark.v1.TailPriority
 	31, // 40: tidemark.v1.TailResponse.events:type_name -> tidemark.v1.TailEvent
@@ -5720,76 +6071,81 @@ var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
 	12, // 45: tidemark.v1.TailEvent.error:type_name -> tidemark.v1.Error
 	36, // 46: tidemark.v1.TailEvent.unsubscribed:type_name -> tidemark.v1.TailUnsubscribed
 	4,  // 47: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
-	38, // 48: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
-	40, // 49: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
-	73, // 50: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
-	73, // 51: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
-	15, // 52: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
-	3,  // 53: tidemark.v1.ListCursorsRequest.order:type_name -> tidemark.v1.CursorOrder
-	40, // 54: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
-	15, // 55: tidemark.v1.ListRecipientsRequest.consistency:type_name -> tidemark.v1.Consistency
-	73, // 56: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
-	73, // 57: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
-	71, // 58: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
-	72, // 59: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
-	47, // 60: tidemark.v1.UpdateTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	47, // 61: tidemark.v1.TrimResponse.timeline:type_name -> tidemark.v1.Timeline
-	74, // 62: tidemark.v1.Policy.max_age:type_name -> google.protobuf.Duration
-	52, // 63: tidemark.v1.SetPolicyRequest.policy:type_name -> tidemark.v1.Policy
-	4,  // 64: tidemark.v1.ImportRequest.items:type_name -> tidemark.v1.Message
-	47, // 65: tidemark.v1.ImportResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 66: tidemark.v1.ListPoliciesRequest.consistency:type_name -> tidemark.v1.Consistency
-	52, // 67: tidemark.v1.ListPoliciesResponse.policies:type_name -> tidemark.v1.Policy
-	47, // 68: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 69: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
-	47, // 70: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 71: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
-	47, // 72: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
-	6,  // 73: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
-	9,  // 74: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
-	13, // 75: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
-	16, // 76: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
-	19, // 77: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
-	21, // 78: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
-	25, // 79: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
-	28, // 80: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
-	37, // 81: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
-	41, // 82: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
-	43, // 83: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
-	45, // 84: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
-	48, // 85: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
-	50, // 86: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
-	59, // 87: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
-	53, // 88: tidemark.v1.TimelineService.SetPolicy:input_type -> tidemark.v1.SetPolicyRequest
-	57, // 89: tidemark.v1.TimelineService.ListPolicies:input_type -> tidemark.v1.ListPoliciesRequest
-	55, // 90: tidemark.v1.TimelineService.Import:input_type -> tidemark.v1.ImportRequest
-	61, // 91: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
-	63, // 92: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
-	8,  // 93: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
-	10, // 94: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
-	14, // 95: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
-	18, // 96: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
-	20, // 97: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
-	23, // 98: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
-	27, // 99: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
-	30, // 100: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
-	39, // 101: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
-	42, // 102: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
-	44, // 103: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
-	46, // 104: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
-	49, // 105: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
-	51, // 106: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
-	60, // 107: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
-	54, // 108: tidemark.v1.TimelineService.SetPolicy:output_type -> tidemark.v1.SetPolicyResponse
-	58, // 109: tidemark.v1.TimelineService.ListPolicies:output_type -> tidemark.v1.ListPoliciesResponse
-	56, // 110: tidemark.v1.TimelineService.Import:output_type -> tidemark.v1.ImportResponse
-	62, // 111: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
-	64, // 112: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
-	93, // [93:113] is the sub-list for method output_type
-	73, // [73:93] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	15, // 48: tidemark.v1.ChangesRequest.consistency:type_name -> tidemark.v1.Consistency
+	39, // 49: tidemark.v1.ChangesResponse.changes:type_name -> tidemark.v1.Change
+	4,  // 50: tidemark.v1.Change.appended:type_name -> tidemark.v1.Message
+	41, // 51: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
+	43, // 52: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
+	76, // 53: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
+	76, // 54: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
+	15, // 55: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
+	3,  // 56: tidemark.v1.ListCursorsRequest.order:type_name -> tidemark.v1.CursorOrder
+	43, // 57: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
+	15, // 58: tidemark.v1.ListRecipientsRequest.consistency:type_name -> tidemark.v1.Consistency
+	76, // 59: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
+	76, // 60: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
+	74, // 61: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
+	75, // 62: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
+	50, // 63: tidemark.v1.UpdateTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	50, // 64: tidemark.v1.TrimResponse.timeline:type_name -> tidemark.v1.Timeline
+	77, // 65: tidemark.v1.Policy.max_age:type_name -> google.protobuf.Duration
+	55, // 66: tidemark.v1.SetPolicyRequest.policy:type_name -> tidemark.v1.Policy
+	4,  // 67: tidemark.v1.ImportRequest.items:type_name -> tidemark.v1.Message
+	50, // 68: tidemark.v1.ImportResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 69: tidemark.v1.ListPoliciesRequest.consistency:type_name -> tidemark.v1.Consistency
+	55, // 70: tidemark.v1.ListPoliciesResponse.policies:type_name -> tidemark.v1.Policy
+	50, // 71: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 72: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
+	50, // 73: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	15, // 74: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
+	50, // 75: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
+	6,  // 76: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
+	9,  // 77: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
+	13, // 78: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
+	16, // 79: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
+	19, // 80: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
+	21, // 81: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
+	25, // 82: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
+	28, // 83: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
+	37, // 84: tidemark.v1.TimelineService.Changes:input_type -> tidemark.v1.ChangesRequest
+	40, // 85: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
+	44, // 86: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
+	46, // 87: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
+	48, // 88: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
+	51, // 89: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
+	53, // 90: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
+	62, // 91: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
+	56, // 92: tidemark.v1.TimelineService.SetPolicy:input_type -> tidemark.v1.SetPolicyRequest
+	60, // 93: tidemark.v1.TimelineService.ListPolicies:input_type -> tidemark.v1.ListPoliciesRequest
+	58, // 94: tidemark.v1.TimelineService.Import:input_type -> tidemark.v1.ImportRequest
+	64, // 95: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
+	66, // 96: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
+	8,  // 97: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
+	10, // 98: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
+	14, // 99: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
+	18, // 100: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
+	20, // 101: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
+	23, // 102: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
+	27, // 103: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
+	30, // 104: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
+	38, // 105: tidemark.v1.TimelineService.Changes:output_type -> tidemark.v1.ChangesResponse
+	42, // 106: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
+	45, // 107: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
+	47, // 108: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
+	49, // 109: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
+	52, // 110: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
+	54, // 111: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
+	63, // 112: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
+	57, // 113: tidemark.v1.TimelineService.SetPolicy:output_type -> tidemark.v1.SetPolicyResponse
+	61, // 114: tidemark.v1.TimelineService.ListPolicies:output_type -> tidemark.v1.ListPoliciesResponse
+	59, // 115: tidemark.v1.TimelineService.Import:output_type -> tidemark.v1.ImportResponse
+	65, // 116: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
+	67, // 117: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
+	97, // [97:118] is the sub-list for method output_type
+	76, // [76:97] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_rpc_tidemarkv1_timeline_proto_init() }
@@ -5837,22 +6193,32 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*TailEvent_Error)(nil),
 		(*TailEvent_Unsubscribed)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[34].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[36].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[37].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[33].OneofWrappers = []any{
+		(*ChangesRequest_Position)(nil),
+		(*ChangesRequest_Now)(nil),
+	}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[35].OneofWrappers = []any{
+		(*Change_Appended)(nil),
+		(*Change_GoneSeqId)(nil),
+		(*Change_TrimmedFirstSeqId)(nil),
+		(*Change_DeletedLastSeqId)(nil),
+	}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[37].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[39].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[40].OneofWrappers = []any{
 		(*ListCursorsRequest_Timeline)(nil),
 		(*ListCursorsRequest_Reader)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[39].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[55].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[66].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[42].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[58].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[69].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_tidemarkv1_timeline_proto_rawDesc), len(file_rpc_tidemarkv1_timeline_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   69,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	TimelineService_Sync_FullMethodName           = "/tidemark.v1.TimelineService/Sync"
 	TimelineService_Verify_FullMethodName         = "/tidemark.v1.TimelineService/Verify"
 	TimelineService_Tail_FullMethodName           = "/tidemark.v1.TimelineService/Tail"
+	TimelineService_Changes_FullMethodName        = "/tidemark.v1.TimelineService/Changes"
 	TimelineService_Ack_FullMethodName            = "/tidemark.v1.TimelineService/Ack"
 	TimelineService_ListCursors_FullMethodName    = "/tidemark.v1.TimelineService/ListCursors"
 	TimelineService_SetRecipients_FullMethodName  = "/tidemark.v1.TimelineService/SetRecipients"
@@ -74,6 +75,12 @@ type TimelineServiceClient interface {
 	// applied; to go on after a failure, subscribe on any node behind the last message
 	// that was received. The client ends the stream; a node that stops ends it with STOPPING.
 	Tail(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TailRequest, TailResponse], error)
+	// Changes delivers what was changed in all timelines, in the order of the log, each change
+	// once, from a position on and as it comes. Any node serves it from its own state, as far
+	// as it has applied; positions are the same on all nodes, so to go on after a failure, ask
+	// any node from the position of the last change that was dealt with. The client ends the
+	// stream; a node that stops ends it with STOPPING. It needs feature level 8.
+	Changes(ctx context.Context, in *ChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ChangesResponse], error)
 	// Ack moves a reader's cursors forward.
 	Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error)
 	// ListCursors lists the cursors of a timeline or of a reader.
@@ -194,6 +201,25 @@ func (c *timelineServiceClient) Tail(ctx context.Context, opts ...grpc.CallOptio
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TimelineService_TailClient = grpc.BidiStreamingClient[TailRequest, TailResponse]
+
+func (c *timelineServiceClient) Changes(ctx context.Context, in *ChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ChangesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &TimelineService_ServiceDesc.Streams[2], TimelineService_Changes_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ChangesRequest, ChangesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TimelineService_ChangesClient = grpc.ServerStreamingClient[ChangesResponse]
 
 func (c *timelineServiceClient) Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -348,6 +374,12 @@ type TimelineServiceServer interface {
 	// applied; to go on after a failure, subscribe on any node behind the last message
 	// that was received. The client ends the stream; a node that stops ends it with STOPPING.
 	Tail(grpc.BidiStreamingServer[TailRequest, TailResponse]) error
+	// Changes delivers what was changed in all timelines, in the order of the log, each change
+	// once, from a position on and as it comes. Any node serves it from its own state, as far
+	// as it has applied; positions are the same on all nodes, so to go on after a failure, ask
+	// any node from the position of the last change that was dealt with. The client ends the
+	// stream; a node that stops ends it with STOPPING. It needs feature level 8.
+	Changes(*ChangesRequest, grpc.ServerStreamingServer[ChangesResponse]) error
 	// Ack moves a reader's cursors forward.
 	Ack(context.Context, *AckRequest) (*AckResponse, error)
 	// ListCursors lists the cursors of a timeline or of a reader.
@@ -406,6 +438,9 @@ func (UnimplementedTimelineServiceServer) Verify(context.Context, *VerifyRequest
 }
 func (UnimplementedTimelineServiceServer) Tail(grpc.BidiStreamingServer[TailRequest, TailResponse]) error {
 	return status.Error(codes.Unimplemented, "method Tail not implemented")
+}
+func (UnimplementedTimelineServiceServer) Changes(*ChangesRequest, grpc.ServerStreamingServer[ChangesResponse]) error {
+	return status.Error(codes.Unimplemented, "method Changes not implemented")
 }
 func (UnimplementedTimelineServiceServer) Ack(context.Context, *AckRequest) (*AckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Ack not implemented")
@@ -585,6 +620,17 @@ func _TimelineService_Tail_Handler(srv interface{}, stream grpc.ServerStream) er
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TimelineService_TailServer = grpc.BidiStreamingServer[TailRequest, TailResponse]
+
+func _TimelineService_Changes_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ChangesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(TimelineServiceServer).Changes(m, &grpc.GenericServerStream[ChangesRequest, ChangesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TimelineService_ChangesServer = grpc.ServerStreamingServer[ChangesResponse]
 
 func _TimelineService_Ack_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AckRequest)
@@ -894,6 +940,11 @@ var TimelineService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _TimelineService_Tail_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Changes",
+			Handler:       _TimelineService_Changes_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "rpc/tidemarkv1/timeline.proto",

@@ -47,6 +47,8 @@ the node must not go on with, 4 the disk is full.`,
 	flags.StringSliceVar(&cfg.Join, "join", nil, "client addresses of members that add this node, `HOST:PORT`,…")
 	flags.StringVar(&cfg.LogStore, "log-store", cfg.LogStore, "wal or boltdb; a data directory keeps the one that it has")
 	flags.DurationVar(&cfg.RetentionInterval, "retention-interval", cfg.RetentionInterval, "how often the leader looks what the retention policies let go")
+	flags.DurationVar(&cfg.ChangesMaxAge, "changes-max-age", cfg.ChangesMaxAge, "how old the changes of the change feed may get; 0 for no bound")
+	flags.Uint64Var(&cfg.ChangesMaxEntries, "changes-max-entries", cfg.ChangesMaxEntries, "how many log entries the change feed goes back; 0 for no bound")
 	flags.DurationVar(&cfg.SnapshotInterval, "snapshot-interval", cfg.SnapshotInterval, "shortest time between two snapshots")
 	flags.DurationVar(&cfg.TrailingTime, "trailing-time", cfg.TrailingTime, "how long a node can be away and still catch up from the log")
 	flags.Var((*byteSize)(&cfg.TrailingBytes), "trailing-bytes", "bound on the log that is kept for nodes that are away")

@@ -41,6 +41,10 @@ type Config struct {
 	// RetentionInterval is how often the node looks, while it leads, what the retention
 	// policies let go.
 	RetentionInterval time.Duration
+	// ChangesMaxAge and ChangesMaxEntries bound the change feed: how old its changes may be,
+	// and how many log entries it goes back; 0 for no bound.
+	ChangesMaxAge     time.Duration
+	ChangesMaxEntries uint64
 	// ShutdownTimeout bounds an orderly end.
 	ShutdownTimeout time.Duration
 	// ClockOffsetFile names a file with a duration by which the node's clock is wrong;
@@ -67,6 +71,10 @@ func DefaultConfig() Config {
 		// and the tables of a compaction, and a second of appends at full speed.
 		DiskReserve:       256 << 20,
 		RetentionInterval: rpc.DefaultRetentionInterval,
+		// A consumer may be down over a long weekend. At 20 to 40 bytes for an entry the
+		// feed stays below about 2 GiB, whatever the load.
+		ChangesMaxAge:     7 * 24 * time.Hour,
+		ChangesMaxEntries: 50_000_000,
 		// Longer than a transfer of leadership (2 s) and the calls under way.
 		ShutdownTimeout: 15 * time.Second,
 	}
@@ -89,6 +97,8 @@ func (c *Config) check() error {
 		return exit.Usagef("--trailing-time must not be negative; it is %v", c.TrailingTime)
 	case c.RetentionInterval <= 0:
 		return exit.Usagef("--retention-interval must be positive; it is %v", c.RetentionInterval)
+	case c.ChangesMaxAge < 0:
+		return exit.Usagef("--changes-max-age must not be negative; it is %v", c.ChangesMaxAge)
 	case c.ShutdownTimeout <= 0:
 		return exit.Usagef("--shutdown-timeout must be positive; it is %v", c.ShutdownTimeout)
 	case len(c.InitialCluster) > 0 && len(c.Join) > 0:

@@ -109,6 +109,21 @@ func (s failStopStore) TrimPoint(timeline tidemark.TimelineID, p *tidemark.Polic
 	return first, head, s.check(err)
 }
 
+func (s failStopStore) Changes(q tidemark.ChangesQuery) (tidemark.ChangesPage, error) {
+	page, err := s.store.Changes(q)
+	return page, s.check(err)
+}
+
+func (s failStopStore) ChangesEnd() (tidemark.ChangePosition, error) {
+	end, err := s.store.ChangesEnd()
+	return end, s.check(err)
+}
+
+func (s failStopStore) ChangesTrimPoint(maxEntries uint64, oldest tidemark.Time) (keep, first uint64, err error) {
+	keep, first, err = s.store.ChangesTrimPoint(maxEntries, oldest)
+	return keep, first, s.check(err)
+}
+
 func (s failStopStore) Level() uint32 { return s.store.Level() }
 
 func (s failStopStore) Applied() tidemark.Applied { return s.store.Applied() }

@@ -112,7 +112,8 @@ func (s *server) apiOptions(f *floors) rpc.Options {
 		Clock:        s.clock,
 
 		RetentionInterval: s.cfg.RetentionInterval,
-		StoreFormat:       pebblestore.FormatVersion,
+		ChangesMaxAge:     s.cfg.ChangesMaxAge, ChangesMaxEntries: s.cfg.ChangesMaxEntries,
+		StoreFormat: pebblestore.FormatVersion,
 	}
 }
 
