@@ -15,7 +15,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo run test coverage bench check verify-format verify-vet verify-staticcheck \
-	verify-generated fix-format fix-generated test-chat test-snapshot-1gib test-restart-5m fuzz sim sim-bugs jepsen-smoke jepsen jepsen-scripts \
+	verify-generated fix-format fix-generated test-chat test-search test-snapshot-1gib test-restart-5m fuzz sim sim-bugs jepsen-smoke jepsen jepsen-scripts \
 	jepsen-failover jepsen-bugs bench-tail bench-fanout clean
 
 help: ## print the targets
@@ -74,6 +74,9 @@ fix-generated: ## generate code from the .proto files
 
 test-chat: ## import CHAT=file.jsonl.gz twice into three nodes, export it, and compare
 	TIDEMARK_CHAT=$(abspath $(CHAT)) go test -count=1 -v -timeout 15m -run 'TestChat$$' ./internal/e2e
+
+test-search: ## the search example: DATA=file.jsonl.gz (the sample if not given) indexed while the leader is killed, and recounted
+	cd examples/search && go vet . && TIDEMARK_CHAT=$(if $(DATA),$(abspath $(DATA))) go test -count=1 -v -timeout 15m .
 
 test-snapshot-1gib: ## a follower catches up by a snapshot of more than 1 GiB while appends go on
 	TIDEMARK_LONG=1 go test -count=1 -v -timeout 30m -run TestSnapshotStream ./internal/e2e

@@ -27,8 +27,8 @@ type Changes struct {
 	batches chan ChangeBatch
 	err     error
 
-	// request is what the next stream is asked for. It and position belong to run.
-	request  *pb.ChangesRequest
+	options changesOptions
+	// position is the place behind what was handed on; zero until there is one. It belongs to run.
 	position tidemark.ChangePosition
 }
 
@@ -57,37 +57,48 @@ type ChangeBatch struct {
 }
 
 // ChangesOption says what of the change feed to follow.
-type ChangesOption func(*pb.ChangesRequest)
+type ChangesOption func(*changesOptions)
+
+type changesOptions struct {
+	from   tidemark.ChangePosition
+	now    bool
+	prefix string
+	level  *Consistency
+}
 
 // ChangesFrom begins behind a place that the caller has got to. The zero value, which is
 // the default, is the first change that is retained. Changes that are not retained any
 // more end the feed with a *tidemark.ChangesTrimmedError.
 func ChangesFrom(p tidemark.ChangePosition) ChangesOption {
-	return func(r *pb.ChangesRequest) {
-		r.Start = nil
-		if !p.IsZero() {
-			r.Start = &pb.ChangesRequest_Position{Position: p.Token()}
-		}
-	}
+	return func(o *changesOptions) { o.from, o.now = p, false }
 }
 
 // ChangesFromNow begins behind everything that was acknowledged before the first node was
 // reached: behind the Position of the first batch.
 func ChangesFromNow() ChangesOption {
-	return func(r *pb.ChangesRequest) { r.Start = &pb.ChangesRequest_Now{Now: true} }
+	return func(o *changesOptions) { o.now = true }
 }
 
 // ChangesOf takes only timelines whose ids begin with prefix. The node leaves out the others.
 func ChangesOf(prefix string) ChangesOption {
-	return func(r *pb.ChangesRequest) { r.Prefix = prefix }
+	return func(o *changesOptions) { o.prefix = prefix }
+}
+
+// ChangesAt has each node that serves the feed apply what the level asks for before it
+// begins, as it would for a read: CaughtUp covers that then.
+func ChangesAt(level Consistency) ChangesOption {
+	return func(o *changesOptions) { o.level = &level }
 }
 
 // Changes opens the change feed, from the first change that is retained unless an option
 // says else. It connects by itself, and again for as long as it is open.
 func (c *Client) Changes(opts ...ChangesOption) (*Changes, error) {
-	f := &Changes{c: c, batches: make(chan ChangeBatch, changeBatches), request: &pb.ChangesRequest{}}
+	f := &Changes{c: c, batches: make(chan ChangeBatch, changeBatches)}
 	for _, option := range opts {
-		option(f.request)
+		option(&f.options)
+	}
+	if !f.options.now {
+		f.position = f.options.from
 	}
 	if err := c.begin(); err != nil {
 		return nil, fmt.Errorf("Changes: %w", err)
@@ -165,7 +176,7 @@ func (f *Changes) serve(node *endpoint) (answered int, failed *failure) {
 	}
 	ctx, cancel := context.WithCancelCause(f.ctx)
 	defer cancel(context.Canceled)
-	stream, err := node.timelines.Changes(ctx, f.request)
+	stream, err := node.timelines.Changes(ctx, f.request())
 	if err != nil {
 		return 0, understand(node.address, err)
 	}
@@ -186,6 +197,21 @@ func (f *Changes) serve(node *endpoint) (answered int, failed *failure) {
 			return answered, failed
 		}
 	}
+}
+
+// request asks for what comes behind the position.
+func (f *Changes) request() *pb.ChangesRequest {
+	request := &pb.ChangesRequest{Prefix: f.options.prefix}
+	switch {
+	case !f.position.IsZero():
+		request.Start = &pb.ChangesRequest_Position{Position: f.position.Token()}
+	case f.options.now:
+		request.Start = &pb.ChangesRequest_Now{Now: true}
+	}
+	if f.options.level != nil {
+		request.Consistency = f.c.consistency(*f.options.level)
+	}
+	return request
 }
 
 // take hands a response on, and says what is wrong with it, or with the node.
@@ -221,7 +247,6 @@ func (f *Changes) take(node *endpoint, response *pb.ChangesResponse) *failure {
 		}
 	}
 	f.position = batch.Position
-	ChangesFrom(f.position)(f.request)
 	if age := time.Duration(response.GetStalenessMillis()) * time.Millisecond; age > tailStaleness && f.c.nodes.hasOther(node) {
 		return bad(notApplied, fmt.Errorf("%w: last heard from a leader %v ago", tidemark.ErrStale, age))
 	}

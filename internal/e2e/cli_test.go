@@ -96,6 +96,7 @@ func TestCommandLine(t *testing.T) {
 		t.Errorf("tail printed:\n%s", got)
 	}
 	wantFailure(t, c.tryCLI("", "tail"), 2, "requires at least 1 arg")
+	commandLineChanges(t, c)
 
 	if got := c.cli("", "get", "conv/1", "--message-id", "m3", "-o", "jsonl"); !strings.Contains(got, `"seq_id":3`) {
 		t.Errorf("get by id: %s", got)

@@ -69,6 +69,7 @@ var nextSteps = []struct {
 	{logstore.ErrOtherKind, "Start the node with the --log-store that its directory has. Nothing was changed."},
 	{tidemark.ErrNewerFormat, "Run the version of tidemark that wrote it, or a newer one. Nothing was changed."},
 	{tidemark.ErrCorrupt, "The other members hold the data: run `tidemark rebuild --data-dir DIR --endpoints HOST:PORT,…` for this node, then start it with --join HOST:PORT."},
+	{tidemark.ErrChangesTrimmed, "Whoever had come so far has missed changes. To begin anew: note the position that `tidemark changes --now` ends with, read all timelines, then go on from it."},
 	{tidemark.ErrMemberNotReady, "It is still catching up; try again when `tidemark member list` shows little lag."},
 	{tidemark.ErrStale, "Allow more --max-staleness, or ask other nodes with --endpoints."},
 	{tidemark.ErrNotCaughtUp, "The node lags behind; ask another one, or wait. `tidemark status` shows the lag."},
