@@ -9,7 +9,7 @@ import (
 
 // changesLevel is the feature level that has the change feed: it has all entries from the
 // one on that raised the level so far.
-const changesLevel = 8
+const changesLevel = 7
 
 // TrimChanges takes away what the change feed has of log entries before First. The leader
 // proposes it by the feed's own retention. What is gone already is no error. It needs Level

@@ -13,7 +13,7 @@ import (
 )
 
 // feedLevel is the feature level that has the change feed.
-const feedLevel = 8
+const feedLevel = 7
 
 // feedQuery is a validated ChangesRequest.
 type feedQuery struct {

@@ -79,7 +79,7 @@ type TimelineServiceClient interface {
 	// once, from a position on and as it comes. Any node serves it from its own state, as far
 	// as it has applied; positions are the same on all nodes, so to go on after a failure, ask
 	// any node from the position of the last change that was dealt with. The client ends the
-	// stream; a node that stops ends it with STOPPING. It needs feature level 8.
+	// stream; a node that stops ends it with STOPPING. It needs feature level 7.
 	Changes(ctx context.Context, in *ChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ChangesResponse], error)
 	// Ack moves a reader's cursors forward.
 	Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error)
@@ -378,7 +378,7 @@ type TimelineServiceServer interface {
 	// once, from a position on and as it comes. Any node serves it from its own state, as far
 	// as it has applied; positions are the same on all nodes, so to go on after a failure, ask
 	// any node from the position of the last change that was dealt with. The client ends the
-	// stream; a node that stops ends it with STOPPING. It needs feature level 8.
+	// stream; a node that stops ends it with STOPPING. It needs feature level 7.
 	Changes(*ChangesRequest, grpc.ServerStreamingServer[ChangesResponse]) error
 	// Ack moves a reader's cursors forward.
 	Ack(context.Context, *AckRequest) (*AckResponse, error)
