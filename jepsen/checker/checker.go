@@ -96,6 +96,7 @@ func All() []Checker {
 		direct{"page-contiguity", pageContiguity},
 		direct{"real-time-order", realTimeOrder},
 		direct{"tail-continuity", tailContinuity},
+		direct{"change-feed", changeFeed},
 		direct{"stale-read", staleRead},
 		direct{"session-violation", sessionViolation},
 		direct{"staleness-bound", stalenessBound},

@@ -117,6 +117,7 @@ func generate(w workload) *history.History {
 	loadEnd := s.now
 	s.now += time.Second
 	s.followAll()
+	s.feedAll()
 	s.fanOutAll()
 	s.keepAll()
 	s.readBack()

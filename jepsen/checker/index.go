@@ -17,6 +17,8 @@ type index struct {
 	byName    map[string]*timeline
 	// tails are the operations of subscriptions, in order of Invoked.
 	tails []*history.Operation
+	// feeds are the operations of readers of the change feed, in order of Invoked.
+	feeds []*history.Operation
 	// readBack are the nodes of which final reads were to be made, in order.
 	readBack []string
 }
@@ -149,11 +151,19 @@ func (x *index) addOperation(op *history.Operation) {
 	case history.KindTailEnd:
 		x.tails = append(x.tails, op)
 		return
+	case history.KindChanges:
+		if len(op.Messages) == 0 || len(op.Places) != len(op.Messages) {
+			return // malformed
+		}
+		x.feeds = append(x.feeds, op)
+	case history.KindChangesEnd:
+		x.feeds = append(x.feeds, op)
+		return
 	case history.KindRead, history.KindHead, history.KindGet, history.KindFinalRead:
 	default:
 		return
 	}
-	v := view{op: op, last: op.HeadLast, head: op.Kind != history.KindGet && op.Kind != history.KindTail}
+	v := view{op: op, last: op.HeadLast, head: op.Kind != history.KindGet && op.Kind != history.KindTail && op.Kind != history.KindChanges}
 	v.notFound = op.Error == history.TimelineNotFound || op.Error == history.MessageNotFound
 	if !v.notFound && op.Outcome != history.OK {
 		return

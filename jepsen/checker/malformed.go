@@ -59,9 +59,12 @@ func malformed(op *history.Operation) string {
 			return "has no level"
 		}
 		fallthrough
-	case history.KindTail, history.KindTailEnd, history.KindFinalRead:
-		if op.Kind == history.KindTail && len(op.Messages) == 0 {
+	case history.KindTail, history.KindTailEnd, history.KindChanges, history.KindChangesEnd, history.KindFinalRead:
+		if (op.Kind == history.KindTail || op.Kind == history.KindChanges) && len(op.Messages) == 0 {
 			return "delivers nothing"
+		}
+		if op.Kind == history.KindChanges && len(op.Places) != len(op.Messages) {
+			return "has a wrong number of places"
 		}
 		if op.Timeline == "" {
 			return "names no timeline"

@@ -47,6 +47,11 @@ const (
 	// KindTailEnd is the end of a subscription after the load: it had got everything up to
 	// From, and HeadLast is what a linearizable read had shown before it was ended.
 	KindTailEnd Kind = "tail-end"
+	// KindChanges is some messages of one timeline that a reader of the change feed got, and
+	// KindChangesEnd the end of its reading: both are as those of a tail. Places has where
+	// in the feed each message stands.
+	KindChanges    Kind = "changes"
+	KindChangesEnd Kind = "changes-end"
 	// KindFinalRead is one page, or all pages, of a timeline, read from one node after
 	// everything was healed and the node had caught up.
 	KindFinalRead Kind = "final-read"
@@ -155,6 +160,8 @@ type Operation struct {
 	// What a read showed. Messages are in rising order of SeqID.
 	Messages []Seen `json:"messages,omitempty"`
 	More     bool   `json:"more,omitempty"`
+	// Places are those of Messages in the change feed.
+	Places []Place `json:"places,omitempty"`
 	// FirstSeqID and HeadLast are the first retained and the last SeqID of the
 	// timeline in the same view, HeadDigest the digest of the last message.
 	FirstSeqID uint64 `json:"first_seq_id,omitempty"`
@@ -214,6 +221,17 @@ type Seen struct {
 	ServerTime int64  `json:"server_time,omitempty"`
 	// Source is nil but for an entry of an inbox.
 	Source *Source `json:"source,omitempty"`
+}
+
+// Place is one in the change feed: the change number Offset of the log entry Index.
+type Place struct {
+	Index  uint64 `json:"index"`
+	Offset uint64 `json:"offset"`
+}
+
+// Before reports whether the place comes before another one.
+func (p Place) Before(q Place) bool {
+	return p.Index < q.Index || p.Index == q.Index && p.Offset < q.Offset
 }
 
 // Source is the message that an entry of an inbox refers to.
