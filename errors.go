@@ -24,6 +24,10 @@ var (
 	ErrTimelineNotFound = errors.New("timeline does not exist")
 	// ErrMessageNotFound is returned when the timeline does not hold the message.
 	ErrMessageNotFound = errors.New("message does not exist")
+	// ErrRevisionConflict is returned when a message has another revision than expected_revision; see RevisionConflictError.
+	ErrRevisionConflict = errors.New("message has another revision than the expected one")
+	// ErrRedacted is returned when a message that was redacted is to be revised: a redaction is final.
+	ErrRedacted = errors.New("message is redacted")
 	// ErrChangesTrimmed is returned when the change feed does not go back to the position; see ChangesTrimmedError.
 	ErrChangesTrimmed = errors.New("changes after the position are not retained any more")
 	// ErrMemberExists is returned when a member with the id is in the cluster already.
@@ -94,6 +98,17 @@ func (e *SequenceConflictError) Error() string {
 	return fmt.Sprintf("expected_last_seq_id is %d, but the last sequence id is %d", e.Expected, e.Last)
 }
 func (e *SequenceConflictError) Is(target error) bool { return target == ErrSequenceConflict }
+
+// RevisionConflictError says what the revision of a message is; 0 is one that was never
+// revised. It is ErrRevisionConflict.
+type RevisionConflictError struct{ Expected, Revision uint64 }
+
+func (e *RevisionConflictError) Error() string {
+	return fmt.Sprintf("%s: expected %d, it is %d", ErrRevisionConflict, e.Expected, e.Revision)
+}
+
+// Is makes it ErrRevisionConflict.
+func (e *RevisionConflictError) Is(target error) bool { return target == ErrRevisionConflict }
 
 // VersionConflictError says what the version of a recipient set is. It is ErrRecipientsConflict.
 type VersionConflictError struct{ Expected, Version uint64 }

@@ -127,10 +127,20 @@ func NextReferenceDigest(previous Digest, seq SeqID, serverTime Time, id Message
 }
 
 // ChainDigest is the digest of the message after one with the digest previous, whether
-// it is a message of its timeline or refers to one of another.
+// it is a message of its timeline, was revised, is a revision entry, or refers to one of
+// another timeline.
 func (m *Message) ChainDigest(previous Digest) Digest {
 	if m.Source != nil {
 		return NextReferenceDigest(previous, m.SeqID, m.ServerTime, m.ID, m.Source)
 	}
-	return NextDigest(previous, m.SeqID, m.ServerTime, m.ID, m.Hash(HashPayload(m.Payload)))
+	if m.Revises != nil {
+		return NextRevisionDigest(previous, m)
+	}
+	content := ContentHash{}
+	if m.Revision != nil {
+		content = m.Revision.Original
+	} else {
+		content = m.Hash(HashPayload(m.Payload))
+	}
+	return NextDigest(previous, m.SeqID, m.ServerTime, m.ID, content)
 }

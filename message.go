@@ -39,6 +39,12 @@ type Message struct {
 	// Draft but the Timeline is the source's then; all but the Timeline and the ID is empty
 	// if the source is gone.
 	Source *Source
+	// Revision is nil for a message that is as it was appended. Of an entry of an inbox it
+	// is the source's.
+	Revision *Revision
+	// Revises is nil, or, for a revision entry, what it says. Of an entry of an inbox it is
+	// the source's.
+	Revises *Revises
 }
 
 // Size is what the message counts against byte limits and heads: the bytes of

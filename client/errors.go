@@ -82,6 +82,8 @@ var reasons = map[string]struct {
 	"MEMBER_NOT_READY":    {tidemark.ErrMemberNotReady, final},
 	"MEMBERSHIP_UNSAFE":   {tidemark.ErrMembershipUnsafe, final},
 	"RECIPIENTS_CONFLICT": {tidemark.ErrRecipientsConflict, final},
+	"REVISION_CONFLICT":   {tidemark.ErrRevisionConflict, final},
+	"REDACTED":            {tidemark.ErrRedacted, final},
 	"UPGRADE_INCOMPLETE":  {tidemark.ErrUpgradeIncomplete, final},
 	"NOT_LEADER":          {tidemark.ErrNotLeader, notApplied},
 	"NO_LEADER":           {tidemark.ErrNoLeader, notApplied},
@@ -215,6 +217,12 @@ func wordOf(code codes.Code, reason, message string, metadata map[string]string)
 		first, err := tidemark.ParseChangePositionText("first_position", metadata["first_position"])
 		if err == nil && !first.IsZero() {
 			return known.verdict, &tidemark.ChangesTrimmedError{First: first}
+		}
+	case "REVISION_CONFLICT":
+		expected, err1 := strconv.ParseUint(metadata["expected_revision"], 10, 64)
+		revision, err2 := strconv.ParseUint(metadata["revision"], 10, 64)
+		if err1 == nil && err2 == nil {
+			return known.verdict, &tidemark.RevisionConflictError{Expected: expected, Revision: revision}
 		}
 	case "RECIPIENTS_CONFLICT":
 		expected, err1 := strconv.ParseUint(metadata["expected_version"], 10, 64)

@@ -184,6 +184,8 @@ func (t *transition) apply(c *command) (any, error) {
 		return boxed(t.setPolicy(&c.policy))
 	case kindImport:
 		return boxed(t.importHistory(&c.imp))
+	case kindRevise:
+		return boxed(t.revise(&c.revise))
 	case kindTrimChanges:
 		return boxed(t.trimChanges(&c.forget))
 	default:

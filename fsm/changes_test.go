@@ -44,6 +44,10 @@ func listedBy(index uint64, c *command, result any) (changes []listed) {
 				add(tidemark.ChangeAppended, c.imp.Timeline, r.Head.Last-tidemark.SeqID(len(c.imp.Items)-1-i))
 			}
 		}
+	case ReviseResult:
+		if r.Err == nil && !r.Duplicate {
+			add(tidemark.ChangeAppended, c.revise.Draft.Timeline, r.SeqID)
+		}
 	case TrimResult:
 		if r.Trimmed > 0 {
 			add(tidemark.ChangeTrimmed, c.trim.Timeline, r.Head.First)

@@ -64,6 +64,10 @@ var (
 		{Draft: tidemark.Draft{ID: "a", Sender: "alice", Payload: []byte("x"), ClientTime: tidemark.NoTime}, ServerTime: 1_700_000_000_000_000_001},
 		{Draft: tidemark.Draft{ID: "b", ClientTime: 5}, ServerTime: 1_700_000_000_000_000_001, Digest: tidemark.Digest{3, 15: 4}},
 	}}
+	someEdit = Revise{Draft: tidemark.Draft{
+		Timeline: "conv/7", ID: "edit-1", Sender: "alice#phone", Type: "text", Attributes: tidemark.Attributes{{Key: "lang", Value: "en"}}, Payload: []byte("x"), ClientTime: tidemark.NoTime,
+	}, SeqID: 300, Expected: revisionNumber(0)}
+	someRecall = Revise{Draft: tidemark.Draft{Timeline: "conv/7", ID: "recall-1", ClientTime: tidemark.NoTime}, SeqID: 301, Expected: revisionNumber(2), Redact: true}
 	someForget = TrimChanges{First: 300}
 	goldenTime = time.Unix(1_800_000_000, 5)
 )
@@ -93,9 +97,13 @@ var golden = []struct {
 	{"update-timeline", someUpdate.Encode(), command{kind: kindUpdate, update: someUpdate}},
 	{"set-policy", somePolicy.Encode(), command{kind: kindSetPolicy, policy: somePolicy}},
 	{"import", someImport.Encode(), command{kind: kindImport, imp: someImport}},
+	{"revise-edit", someEdit.Encode(), command{kind: kindRevise, revise: someEdit}},
+	{"revise-redact", someRecall.Encode(), command{kind: kindRevise, revise: someRecall}},
 	{"trim-changes", someForget.Encode(), command{kind: kindTrimChanges, forget: someForget}},
 	{"set-recipients-change", someChange.Encode(), command{kind: kindSetRecipients, set: someChange}},
 }
+
+func revisionNumber(number uint64) *uint64 { return &number }
 
 func readGolden(t *testing.T, name string, encoded []byte) []byte {
 	t.Helper()

@@ -44,8 +44,8 @@ type AckItem struct {
 }
 
 // Level is the feature level that this version understands: 2 has floors and rewinds
-// of cursors, 3 recipients and fan-out, 4 trims, deletions and attributes, 5 retention policies, 6 imports of history, 8 the change feed. What a level adds may be proposed only when the
-// store has it.
+// of cursors, 3 recipients and fan-out, 4 trims, deletions and attributes, 5 retention policies, 6 imports of history,
+// 7 the change feed, 8 revisions. What a level adds may be proposed only when the store has it.
 const Level uint32 = 8
 
 // SetRecipients changes the recipient set of a timeline, which it creates if it does not
@@ -61,6 +61,39 @@ type SetRecipientsResult struct {
 	Version, Count uint64
 	// Err is nil, or wraps tidemark.ErrInvalid or ErrRecipientsConflict. Nothing was
 	// changed then.
+	Err error
+}
+
+// Revise edits or redacts a message, and puts a revision entry at the end of its timeline
+// and into the inboxes that the message was delivered to. It needs Level 8. Its result is a
+// ReviseResult.
+type Revise struct {
+	// Draft has the timeline, the message id and sender of the revision, and the new type,
+	// attributes and payload, which a redaction has none of. It has no client time.
+	Draft tidemark.Draft
+	// SeqID is that of the message to revise.
+	SeqID tidemark.SeqID
+	// Expected, if not nil, is what the message's revision must be; 0 for one that was never
+	// revised. A retry is recognized by its message id first.
+	Expected *uint64
+	// Redact takes type, attributes and payload away for good.
+	Redact bool
+}
+
+// ReviseResult is the outcome of a Revise.
+type ReviseResult struct {
+	// Revision is the one that was made, from 1. SeqID, ServerTime and Digest are those of
+	// its entry.
+	Revision   uint64
+	SeqID      tidemark.SeqID
+	ServerTime tidemark.Time
+	Digest     tidemark.Digest
+	// Duplicate says that the timeline held the same revision before.
+	Duplicate bool
+	// Inboxes is how many inboxes got a reference to the entry; 0 for a duplicate.
+	Inboxes int
+	// Err is nil, or wraps tidemark.ErrInvalid, ErrTimelineNotFound, ErrMessageNotFound,
+	// ErrMessageIDConflict, ErrRevisionConflict or ErrRedacted. Nothing was changed then.
 	Err error
 }
 

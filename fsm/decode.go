@@ -25,6 +25,7 @@ type command struct {
 	batch  AppendBatch
 	ack    Ack
 	raise  RaiseLevel
+	revise Revise
 	set    SetRecipients
 	trim   Trim
 	delete DeleteTimeline
@@ -106,6 +107,8 @@ func decodeCommand(data []byte, c *command) error {
 		err = decodePolicy(f.bytes, &c.policy.Policy)
 	case kindImport:
 		err = decodeImport(f.bytes, &c.imp)
+	case kindRevise:
+		err = decodeRevise(f.bytes, &c.revise)
 	case kindTrimChanges:
 		err = decodeTrimChanges(f.bytes, &c.forget)
 	default:
@@ -287,6 +290,37 @@ func decodeSetRecipients(data []byte, set *SetRecipients) error {
 			r.repeated()
 		case f.is(fieldSetRecipientsExpected, protowire.VarintType):
 			set.Change.ExpectedVersion = (*uint64)(f.seq())
+		default:
+			return r.unknown(f)
+		}
+	}
+	return nil
+}
+
+func decodeRevise(data []byte, c *Revise) error {
+	c.Draft.ClientTime = tidemark.NoTime
+	r := reader{message: "revise", rest: data}
+	for r.more() {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case f.is(fieldReviseDraft, protowire.BytesType):
+			var a Append
+			if err := decodeAppend(f.bytes, &a); err != nil {
+				return err
+			}
+			if a.Expected != nil || !a.FanOut.None() || a.AdvanceSender || a.Draft.ClientTime != tidemark.NoTime {
+				return fmt.Errorf("%w: revise has a draft with more than its content", tidemark.ErrCorrupt)
+			}
+			c.Draft = a.Draft
+		case f.is(fieldReviseTarget, protowire.VarintType):
+			c.SeqID = tidemark.SeqID(f.value)
+		case f.is(fieldReviseExpected, protowire.VarintType):
+			c.Expected = (*uint64)(f.seq())
+		case f.is(fieldReviseRedact, protowire.VarintType) && f.value == 1:
+			c.Redact = true
 		default:
 			return r.unknown(f)
 		}

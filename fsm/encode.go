@@ -30,6 +30,7 @@ const (
 	kindUpdate        = 9
 	kindSetPolicy     = 10
 	kindImport        = 11
+	kindRevise        = 12
 	kindTrimChanges   = 14
 
 	fieldAppendTimeline   = 1
@@ -88,6 +89,11 @@ const (
 	fieldImportFirst    = 2
 	fieldImportPrevious = 3
 	fieldImportItem     = 4
+
+	fieldReviseDraft    = 1
+	fieldReviseTarget   = 2
+	fieldReviseExpected = 3
+	fieldReviseRedact   = 4
 
 	fieldImportItemDraft      = 1
 	fieldImportItemServerTime = 2
@@ -231,6 +237,17 @@ func (c Import) Encode() []byte {
 		b = appendBytes(b, fieldImportItem, body)
 	}
 	return wrap(kindImport, b)
+}
+
+// Encode returns the command for EncodeEntry.
+func (c Revise) Encode() []byte {
+	draft := Append{Draft: c.Draft}
+	size := draft.sizeHint()
+	b := make([]byte, 0, size+32)
+	b = appendBytes(b, fieldReviseDraft, appendAppend(make([]byte, 0, size), &draft))
+	b = appendNumber(b, fieldReviseTarget, uint64(c.SeqID))
+	b = appendSeq(b, fieldReviseExpected, (*tidemark.SeqID)(c.Expected))
+	return wrap(kindRevise, appendTrue(b, fieldReviseRedact, c.Redact))
 }
 
 // Encode returns the command for EncodeEntry.

@@ -20,13 +20,14 @@ func (t *transition) deliver(fanOut *tidemark.FanOut, message *tidemark.Message,
 		t.late.add(message, source, targets[len(targets)/2:])
 		targets = targets[:len(targets)/2]
 	}
-	t.delivered += len(targets)
 	return len(targets), version, t.deliverTo(targets, message, source)
 }
 
-// deliverTo puts a reference into each of the inboxes.
+// deliverTo puts a reference into each of the inboxes, and notes where.
 func (t *transition) deliverTo(targets []tidemark.TimelineID, message *tidemark.Message, source uint64) error {
+	t.delivered += len(targets)
 	from := tidemark.Source{Timeline: message.Timeline, SeqID: message.SeqID, Digest: message.Digest}
+	list := make([]pebblestore.Delivery, 0, len(targets))
 	for _, inbox := range targets {
 		head, exists, err := t.batch.Head(inbox)
 		if err != nil {
@@ -40,6 +41,10 @@ func (t *transition) deliverTo(targets []tidemark.TimelineID, message *tidemark.
 		head.Digest = tidemark.NextReferenceDigest(head.Digest, head.Last, head.LastTime, message.ID, &from)
 		t.batch.PutReference(&head, message, source)
 		t.batch.PutHead(head)
+		list = append(list, pebblestore.Delivery{Inbox: head.Number, SeqID: head.Last})
+	}
+	if len(list) > 0 && t.batch.Level() >= revisionLevel {
+		t.batch.PutDeliveries(source, message.SeqID, list)
 	}
 	return nil
 }

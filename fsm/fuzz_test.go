@@ -75,6 +75,8 @@ func reencode(c *command) []byte {
 		return c.policy.Encode()
 	case kindImport:
 		return c.imp.Encode()
+	case kindRevise:
+		return c.revise.Encode()
 	case kindTrimChanges:
 		return c.forget.Encode()
 	default:
@@ -85,8 +87,10 @@ func reencode(c *command) []byte {
 // equalCommands takes an empty payload for none.
 func equalCommands(a, b *command) bool {
 	for _, c := range []*command{a, b} {
-		if len(c.append.Draft.Payload) == 0 {
-			c.append.Draft.Payload = nil
+		for _, draft := range []*tidemark.Draft{&c.append.Draft, &c.revise.Draft} {
+			if len(draft.Payload) == 0 {
+				draft.Payload = nil
+			}
 		}
 		for i := range c.batch.Items {
 			if len(c.batch.Items[i].Draft.Payload) == 0 {

@@ -62,7 +62,20 @@ func TestModel(t *testing.T) {
 func someCommands(t *testing.T, g generator, m *model, now tidemark.Time) (commands [][]byte, check func([]any)) {
 	var checks []func(any)
 	for range g.IntN(5) {
-		switch g.IntN(13) {
+		switch g.IntN(16) {
+		case 13, 14, 15:
+			c := g.revise(tidemark.SeqID(g.Uint64N(20)))
+			if line := m.there(c.Draft.Timeline); line != nil && g.IntN(4) > 0 {
+				c.SeqID = tidemark.SeqID(max(len(line.messages)+1-g.IntN(8), 0))
+			}
+			want := m.revise(&c, now)
+			commands = append(commands, c.Encode())
+			checks = append(checks, func(result any) {
+				got := result.(ReviseResult)
+				if got.Revision != want.Revision || got.SeqID != want.SeqID || got.Duplicate != want.Duplicate || got.Inboxes != want.Inboxes || !errors.Is(got.Err, want.Err) {
+					t.Errorf("revise %+v: %+v, want %+v", c, got, want)
+				}
+			})
 		case 12:
 			c := g.history(m)
 			duplicates, err := m.importHistory(&c)
@@ -202,13 +215,14 @@ func compare(t *testing.T, b *bench, m *model) {
 				if got.Source == nil || !got.Source.Gone || got.Sender != "" || got.Payload != nil {
 					t.Fatalf("%s %d refers to a message that is gone, and is %+v", id, got.SeqID, got)
 				}
-				want.draft = tidemark.Draft{ID: want.draft.ID}
+				want = modelMessage{draft: tidemark.Draft{ID: want.draft.ID}, time: want.time, source: source}
 			} else if got.Source != nil && got.Source.Gone {
 				t.Fatalf("%s %d refers to %+v, which is not gone", id, got.SeqID, got.Source)
 			}
+			compareRevision(t, m, id, got, &want)
 			sameSource := got.Source == nil && want.source == nil ||
 				got.Source != nil && want.source != nil && got.Source.Timeline == want.source.Timeline && got.Source.SeqID == want.source.SeqID
-			if got.ID != want.draft.ID || got.Sender != want.draft.Sender || string(got.Payload) != string(want.draft.Payload) || got.ServerTime != want.time || !sameSource {
+			if got.ID != want.draft.ID || got.Sender != want.draft.Sender || got.ServerTime != want.time || !sameSource {
 				t.Fatalf("%s %d is %+v, want %+v", id, got.SeqID, got, want)
 			}
 			if digest = got.ChainDigest(digest); digest != got.Digest {
@@ -226,6 +240,42 @@ func compare(t *testing.T, b *bench, m *model) {
 	}
 }
 
+// compareRevision compares what edits and recalls have made of a message, or of what it refers to.
+func compareRevision(t *testing.T, m *model, id tidemark.TimelineID, got *tidemark.Message, want *modelMessage) {
+	t.Helper()
+	line, at := m.timelines[id], want
+	if want.source != nil && (got.Source == nil || !got.Source.Gone) {
+		line = m.timelines[want.source.Timeline]
+		at = &line.messages[want.source.SeqID-1]
+	}
+	content := at.content
+	if at.revises != nil {
+		wanted := *at.revises
+		target := &line.messages[wanted.SeqID-1]
+		wanted.Gone = int(wanted.SeqID) <= line.trimmed
+		wanted.Superseded = !wanted.Gone && target.revision.Number > wanted.Number
+		content = ""
+		if !wanted.Gone && !wanted.Superseded {
+			content = target.content
+		}
+		if got.Revises != nil {
+			wanted.Content = got.Revises.Content // the chain says whether that is right
+		}
+		if got.Revises == nil || *got.Revises != wanted {
+			t.Fatalf("%s %d revises %+v, want %+v", id, got.SeqID, got.Revises, wanted)
+		}
+	} else if got.Revises != nil {
+		t.Fatalf("%s %d revises %+v, and is no revision entry", id, got.SeqID, got.Revises)
+	}
+	if number := at.revision.Number; (got.Revision != nil) != (number > 0) || number > 0 &&
+		(got.Revision.Number != number || got.Revision.SeqID != at.revision.SeqID || got.Revision.Time != at.revision.Time || got.Revision.Redacted != at.revision.Redacted) {
+		t.Fatalf("%s %d has revision %+v, want %+v", id, got.SeqID, got.Revision, at.revision)
+	}
+	if string(got.Payload) != content {
+		t.Fatalf("%s %d is %+v, want payload %q", id, got.SeqID, got, content)
+	}
+}
+
 func compareCursors(t *testing.T, b *bench, id tidemark.TimelineID, line *modelTimeline) {
 	t.Helper()
 	for reader, want := range line.cursors {
@@ -236,7 +286,7 @@ func compareCursors(t *testing.T, b *bench, id tidemark.TimelineID, line *modelT
 		unread := uint64(0)
 		for i, message := range line.messages {
 			seq := tidemark.SeqID(i + 1)
-			if i >= line.trimmed && seq > want.Read && seq >= want.Floor && tidemark.UserOf(message.draft.Sender) != reader.User() {
+			if i >= line.trimmed && seq > want.Read && seq >= want.Floor && !message.uncounted && tidemark.UserOf(message.draft.Sender) != reader.User() {
 				unread++
 			}
 		}

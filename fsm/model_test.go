@@ -31,6 +31,16 @@ type modelMessage struct {
 	draft  tidemark.Draft
 	time   tidemark.Time
 	source *tidemark.Source
+	// content is the payload of the newest revision, and draft what was appended.
+	content  string
+	revision tidemark.Revision
+	// revises and request are those of a revision entry.
+	revises *tidemark.Revises
+	request Revise
+	// uncounted are revision entries, and what is redacted.
+	uncounted bool
+	// delivered is where references to it were put, as far as that is kept.
+	delivered []tidemark.Source
 }
 
 func newModel() *model { return &model{level: 1, timelines: map[tidemark.TimelineID]*modelTimeline{}} }
@@ -124,7 +134,7 @@ func (m *model) importHistory(c *Import) (duplicates int, err error) {
 		switch {
 		case item.Draft.Sender == "\xff":
 			return 0, tidemark.ErrInvalid
-		case again || known > 0 && (known != seq || line.messages[seq-1].draft.Sender != item.Draft.Sender || string(line.messages[seq-1].draft.Payload) != string(item.Draft.Payload)):
+		case again || known > 0 && (known != seq || line.messages[seq-1].revises != nil || line.messages[seq-1].draft.Sender != item.Draft.Sender || string(line.messages[seq-1].draft.Payload) != string(item.Draft.Payload)):
 			return 0, tidemark.ErrMessageIDConflict
 		case known > 0 && line.messages[seq-1].time != item.ServerTime:
 			return 0, tidemark.ErrInvalid
@@ -136,7 +146,7 @@ func (m *model) importHistory(c *Import) (duplicates int, err error) {
 			return 0, tidemark.ErrInvalid
 		default:
 			at = item.ServerTime
-			added = append(added, modelMessage{draft: item.Draft, time: at})
+			added = append(added, modelMessage{draft: item.Draft, time: at, content: string(item.Draft.Payload)})
 		}
 	}
 	if len(added) > 0 {
@@ -149,7 +159,7 @@ func (m *model) importHistory(c *Import) (duplicates int, err error) {
 
 func (l *modelTimeline) add(d tidemark.Draft, now tidemark.Time, source *tidemark.Source) tidemark.SeqID {
 	l.time = max(l.time, now)
-	l.messages = append(l.messages, modelMessage{d, l.time, source})
+	l.messages = append(l.messages, modelMessage{draft: d, time: l.time, source: source, content: string(d.Payload)})
 	return tidemark.SeqID(len(l.messages))
 }
 
@@ -171,7 +181,7 @@ func (m *model) append(a *Append, now tidemark.Time) (tidemark.SeqID, error) {
 	if line := m.there(a.Draft.Timeline); line != nil {
 		last = tidemark.SeqID(len(line.messages))
 		if at := line.find(a.Draft.ID); at > 0 {
-			if known := &line.messages[at-1].draft; known.Sender != a.Draft.Sender || string(known.Payload) != string(a.Draft.Payload) {
+			if known := &line.messages[at-1].draft; line.messages[at-1].revises != nil || known.Sender != a.Draft.Sender || string(known.Payload) != string(a.Draft.Payload) {
 				return 0, tidemark.ErrMessageIDConflict
 			}
 			return at, nil
@@ -190,12 +200,73 @@ func (m *model) append(a *Append, now tidemark.Time) (tidemark.SeqID, error) {
 		targets[inbox] = true
 	}
 	for inbox := range targets {
-		m.timeline(inbox, now).add(a.Draft, now, &tidemark.Source{Timeline: a.Draft.Timeline, SeqID: seq})
+		at := m.timeline(inbox, now).add(a.Draft, now, &tidemark.Source{Timeline: a.Draft.Timeline, SeqID: seq})
+		if m.level >= revisionLevel {
+			message := &line.messages[seq-1]
+			message.delivered = append(message.delivered, tidemark.Source{Timeline: inbox, SeqID: at})
+		}
 	}
 	if a.AdvanceSender {
 		line.move(a.Draft.Timeline, tidemark.ReaderID(a.Draft.Sender), AckItem{Read: &seq}, false)
 	}
 	return seq, nil
+}
+
+func (m *model) revise(c *Revise, now tidemark.Time) (result ReviseResult) {
+	line := m.there(c.Draft.Timeline)
+	switch {
+	case c.SeqID == 0 || c.Redact && len(c.Draft.Payload) > 0:
+		return ReviseResult{Err: tidemark.ErrInvalid}
+	case line == nil:
+		return ReviseResult{Err: tidemark.ErrTimelineNotFound}
+	}
+	if at := line.find(c.Draft.ID); at > 0 {
+		known := &line.messages[at-1]
+		same := known.revises != nil && known.request.SeqID == c.SeqID && known.request.Redact == c.Redact &&
+			known.draft.Sender == c.Draft.Sender && string(known.request.Draft.Payload) == string(c.Draft.Payload)
+		if !same {
+			return ReviseResult{Err: tidemark.ErrMessageIDConflict}
+		}
+		return ReviseResult{Revision: known.revises.Number, SeqID: at, Duplicate: true}
+	}
+	if int(c.SeqID) <= line.trimmed || int(c.SeqID) > len(line.messages) {
+		return ReviseResult{Err: tidemark.ErrMessageNotFound}
+	}
+	target := &line.messages[c.SeqID-1]
+	switch {
+	case target.source != nil || target.revises != nil:
+		return ReviseResult{Err: tidemark.ErrInvalid}
+	case target.revision.Redacted:
+		return ReviseResult{Err: tidemark.ErrRedacted}
+	case c.Expected != nil && *c.Expected != target.revision.Number:
+		return ReviseResult{Err: tidemark.ErrRevisionConflict}
+	}
+	number := target.revision.Number + 1
+	entry := tidemark.Draft{ID: c.Draft.ID, Sender: c.Draft.Sender}
+	result = ReviseResult{Revision: number, SeqID: line.addRevision(entry, now, nil)}
+	target = &line.messages[c.SeqID-1] // adding may have moved it
+	at := &line.messages[result.SeqID-1]
+	at.revises, at.request = &tidemark.Revises{SeqID: c.SeqID, Number: number, Redacted: c.Redact}, *c
+	target.revision = tidemark.Revision{Number: number, Time: at.time, SeqID: result.SeqID, Redacted: c.Redact}
+	target.content, target.uncounted = string(c.Draft.Payload), c.Redact
+	for _, delivery := range target.delivered {
+		inbox := m.there(delivery.Timeline)
+		if inbox == nil {
+			continue
+		}
+		if c.Redact && int(delivery.SeqID) > inbox.trimmed {
+			inbox.messages[delivery.SeqID-1].uncounted = true
+		}
+		inbox.addRevision(entry, now, &tidemark.Source{Timeline: c.Draft.Timeline, SeqID: result.SeqID})
+		result.Inboxes++
+	}
+	return result
+}
+
+func (l *modelTimeline) addRevision(d tidemark.Draft, now tidemark.Time, source *tidemark.Source) tidemark.SeqID {
+	at := l.add(d, now, source)
+	l.messages[at-1].uncounted = true
+	return at
 }
 
 func (l *modelTimeline) move(id tidemark.TimelineID, reader tidemark.ReaderID, item AckItem, rewind bool) {

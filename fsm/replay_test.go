@@ -43,7 +43,7 @@ func randomLog(random *rand.Rand, entries int) []tidemark.Entry {
 type generator struct{ *rand.Rand }
 
 func (g generator) command() []byte {
-	switch g.IntN(18) {
+	switch g.IntN(20) {
 	case 0:
 		return Noop{}.Encode()
 	case 16:
@@ -52,6 +52,8 @@ func (g generator) command() []byte {
 			c.Items = append(c.Items, ImportItem{Draft: g.append().Draft, ServerTime: tidemark.Time(1e18 + int64(i))})
 		}
 		return c.Encode()
+	case 18, 19:
+		return g.revise(tidemark.SeqID(g.Uint64N(12))).Encode()
 	case 17:
 		return TrimChanges{First: g.Uint64N(100)}.Encode()
 	case 10:
@@ -110,6 +112,25 @@ func (g generator) append() Append {
 	}
 	a.AdvanceSender = g.IntN(8) == 0
 	return a
+}
+
+// revise takes ids of its own, and now and then those of messages.
+func (g generator) revise(target tidemark.SeqID) Revise {
+	c := Revise{Draft: draft(string(g.timeline()), fmt.Sprintf("r%d", g.IntN(60)), ""), SeqID: target, Redact: g.IntN(4) == 0}
+	if !c.Redact || g.IntN(20) == 0 {
+		c.Draft.Payload = fmt.Appendf(nil, "edit %d", g.IntN(2))
+	}
+	if g.IntN(30) == 0 {
+		c.Draft.ID = tidemark.MessageID(fmt.Sprintf("m%d", g.IntN(40)))
+	}
+	if g.IntN(3) == 0 {
+		c.Draft.Sender = fmt.Sprintf("reader%d", g.IntN(3))
+	}
+	if g.IntN(4) == 0 {
+		expected := g.Uint64N(3)
+		c.Expected = &expected
+	}
+	return c
 }
 
 func (g generator) recipients() SetRecipients {

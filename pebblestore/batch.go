@@ -29,6 +29,7 @@ type Batch struct {
 	heads      map[tidemark.TimelineID]*tidemark.Head
 	headOrder  []*tidemark.Head // of heads, those to write, in the order of their first change
 	nextNumber uint64           // 0 until a timeline is created
+	created    map[uint64]tidemark.TimelineID
 
 	// places are the dedupe entries of this batch, those that it deletes without a SeqID,
 	// and the records that they point to.
@@ -56,6 +57,13 @@ type Batch struct {
 	// change feed, if it was set.
 	changes []tidemark.ChangeRun
 	feed    *feed
+
+	// redacted are the messages that this batch redacts, with their users, and blocks the
+	// counts that it changes; see redactions.go.
+	redacted map[recordKey]string
+	blocks   map[redactedBlock]uint64
+	// deliveries are the lists of this batch; see deliveries.go.
+	deliveries map[recordKey][]Delivery
 
 	applied *tidemark.Applied
 	level   uint32 // 0 if it was not set
@@ -104,6 +112,10 @@ func (s *Store) NewBatch() *Batch {
 	b.recipients = make(map[uint64]*RecipientSet)
 	b.sent = make(map[placeKey]uint64)
 	b.sentAt = make(map[placeKey]tidemark.SeqID)
+	b.created = make(map[uint64]tidemark.TimelineID)
+	b.redacted = make(map[recordKey]string)
+	b.blocks = make(map[redactedBlock]uint64)
+	b.deliveries = make(map[recordKey][]Delivery)
 	return b
 }
 
@@ -156,6 +168,9 @@ func (b *Batch) CreateTimeline(id tidemark.TimelineID, now tidemark.Time) tidema
 		CreatedTime: now, LastTime: now, Digest: tidemark.InitialDigest(id),
 	}
 	b.nextNumber++
+	if b.created != nil {
+		b.created[h.Number] = id
+	}
 	if b.err == nil {
 		b.err = b.out.Set(appendNumberKey(nil, h.Number), []byte(id), nil)
 	}
@@ -200,23 +215,55 @@ func (b *Batch) Lookup(number uint64, id tidemark.MessageID) (DedupeEntry, bool,
 
 // Message returns a message that Lookup found. Its Timeline is empty.
 func (b *Batch) Message(number uint64, seq tidemark.SeqID) (tidemark.Message, error) {
-	if record, ok := b.records[recordKey{number, seq}]; ok {
-		return decodeMessage("", appendMessageKey(nil, number, seq), record)
+	record, err := b.record(number, seq)
+	if err != nil {
+		return tidemark.Message{}, err
 	}
-	if b.err != nil {
-		return tidemark.Message{}, b.err
-	}
-	return b.view.message("", number, seq)
+	return decodeMessage("", appendMessageKey(nil, number, seq), record)
+}
+
+// IsReference says whether a message of the timeline is an entry of an inbox, whose content
+// is another timeline's.
+func (b *Batch) IsReference(number uint64, seq tidemark.SeqID) (bool, error) {
+	record, err := b.record(number, seq)
+	return isReference(record), err
 }
 
 // PutMessage writes a message, its dedupe entry, and that of its sender. The head is the caller's to
-// put; the message's Timeline is not written.
+// put; the message's Timeline is not written, and of a revision entry no content: that is
+// in the message that it revises (see ReplaceMessage).
 func (b *Batch) PutMessage(number uint64, m *tidemark.Message, content tidemark.ContentHash) {
 	if b.err != nil {
 		return
 	}
-	// Keys and values are encoded straight into Pebble's batch. A record that was
-	// encoded stays as it is when the batch grows, so records may keep it.
+	b.putRecord(number, m)
+	e := DedupeEntry{SeqID: m.SeqID, Content: [16]byte(content[:16])}
+	op := b.out.SetDeferred(numberPrefixBytes+len(m.ID), dedupeEntryBytes)
+	appendDedupeKey(op.Key[:0], number, m.ID)
+	binary.BigEndian.PutUint64(op.Value, uint64(e.SeqID))
+	copy(op.Value[8:], e.Content[:])
+	b.finish(op)
+	b.places[placeKey{number, string(m.ID)}] = e
+	user := tidemark.UserOf(m.Sender)
+	if m.Revises != nil {
+		user = revisions
+	}
+	if (user != "" || m.Revises != nil) && b.err == nil {
+		b.countSent(number, user, m.SeqID)
+	}
+	b.changed(tidemark.ChangeAppended, number, m.SeqID)
+}
+
+// ReplaceMessage writes a message that is there already, with its revision.
+func (b *Batch) ReplaceMessage(number uint64, m *tidemark.Message) {
+	if b.err == nil {
+		b.putRecord(number, m)
+	}
+}
+
+// putRecord encodes a message straight into Pebble's batch. A record that was encoded
+// stays as it is when the batch grows, so records may keep it.
+func (b *Batch) putRecord(number uint64, m *tidemark.Message) {
 	op := b.out.SetDeferred(messageKeyBytes, messageRecordSize(m))
 	appendMessageKey(op.Key[:0], number, m.SeqID)
 	record := appendMessage(op.Value[:0], m)
@@ -225,18 +272,6 @@ func (b *Batch) PutMessage(number uint64, m *tidemark.Message, content tidemark.
 	}
 	b.finish(op)
 	b.records[recordKey{number, m.SeqID}] = record
-
-	e := DedupeEntry{SeqID: m.SeqID, Content: [16]byte(content[:16])}
-	op = b.out.SetDeferred(numberPrefixBytes+len(m.ID), dedupeEntryBytes)
-	appendDedupeKey(op.Key[:0], number, m.ID)
-	binary.BigEndian.PutUint64(op.Value, uint64(e.SeqID))
-	copy(op.Value[8:], e.Content[:])
-	b.finish(op)
-	b.places[placeKey{number, string(m.ID)}] = e
-	if user := tidemark.UserOf(m.Sender); user != "" && b.err == nil {
-		b.countSent(number, user, m.SeqID)
-	}
-	b.changed(tidemark.ChangeAppended, number, m.SeqID)
 }
 
 func (b *Batch) finish(op *pebble.DeferredBatchOp) {

@@ -40,6 +40,9 @@ type CheckReport struct {
 //     reference refers to a message;
 //   - each message with a sender has its entry in the index of senders, which counts the
 //     messages of each user without a gap, and has no others;
+//   - each message that was revised has its revision entry, which says what it has become;
+//     delivery lists name references to their message, and the index of redactions counts
+//     the redacted messages and no others;
 //   - recipient sets, attributes and policies are well formed, and a timeline that was
 //     deleted has none, and no cursors;
 //   - the change feed holds entries from its start to the applied index alone, and what
@@ -65,8 +68,8 @@ type checker struct {
 	progress func(CheckProgress)
 	report   CheckReport
 	// look answers single look-ups; the others walk a table each. All are of one moment.
-	look, numbers, messages, dedupe, cursors, senders, recipients, changes *walker
-	next                                                                   uint64 // the next timeline number
+	look, numbers, messages, dedupe, cursors, senders, recipients, changes, deliveries, redacted *walker
+	next                                                                                         uint64 // the next timeline number
 	// sent counts the messages with a sender of the timeline that is checked, and own
 	// those that are no references.
 	sent, own uint64
@@ -83,7 +86,7 @@ func (c *checker) run(s *Store) error {
 	}
 	snapshot := g.db.NewSnapshot()
 	defer snapshot.Close()
-	for _, w := range []**walker{&c.look, &c.numbers, &c.messages, &c.dedupe, &c.cursors, &c.senders, &c.recipients, &c.changes} {
+	for _, w := range []**walker{&c.look, &c.numbers, &c.messages, &c.dedupe, &c.cursors, &c.senders, &c.recipients, &c.changes, &c.deliveries, &c.redacted} {
 		if *w, err = newWalker(snapshot); err != nil {
 			return err
 		}
@@ -169,6 +172,8 @@ func (c *checker) checkTimelines() error {
 	c.cursors.seek([]byte{tableCursor})
 	c.senders.seek([]byte{tableSender})
 	c.recipients.seek([]byte{tableRecipient})
+	c.deliveries.seek([]byte{tableDelivery})
+	c.redacted.seek([]byte{tableRedacted})
 	p := CheckProgress{Step: "timelines", Total: c.next - 1}
 	for ok := c.numbers.seek([]byte{tableNumber}); ok && c.numbers.iter.Key()[0] == tableNumber; ok = c.numbers.next() {
 		key := c.numbers.iter.Key()
@@ -193,7 +198,8 @@ func (c *checker) checkTimelines() error {
 	if c.report.Timelines+1 != c.next {
 		return damaged(keyNextNumber, "is %d, with %d timelines", c.next, c.report.Timelines)
 	}
-	for table, w := range map[byte]*walker{tableMessage: c.messages, tableDedupe: c.dedupe, tableCursor: c.cursors, tableSender: c.senders, tableRecipient: c.recipients} {
+	for table, w := range map[byte]*walker{tableMessage: c.messages, tableDedupe: c.dedupe, tableCursor: c.cursors, tableSender: c.senders, tableRecipient: c.recipients,
+		tableDelivery: c.deliveries, tableRedacted: c.redacted} {
 		if err := w.endOf(table); err != nil {
 			return err
 		}
@@ -223,6 +229,12 @@ func (c *checker) checkTimeline(number uint64, id tidemark.TimelineID) error {
 	}
 	if h.Deleted && c.cursors.at(tableCursor, h.Number) {
 		return damaged(c.cursors.iter.Key(), "its timeline was deleted")
+	}
+	if err := c.checkDeliveries(&h); err != nil {
+		return err
+	}
+	if err := c.checkRedactions(&h); err != nil {
+		return err
 	}
 	return c.checkCursors(&h)
 }

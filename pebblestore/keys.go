@@ -26,6 +26,8 @@ const (
 	tableLevel
 	tableFeed
 	tableChange
+	tableDelivery
+	tableRedacted
 	tableEnd // not a table: the first byte that no key has
 )
 
@@ -174,5 +176,5 @@ func describeKey(key []byte) string {
 			return fmt.Sprintf("changes of log entry %d", index)
 		}
 	}
-	return fmt.Sprintf("key %x", key)
+	return describeRevisionKey(key)
 }

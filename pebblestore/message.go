@@ -10,7 +10,11 @@ import (
 const (
 	flagClientTime byte = 1 << 0
 	flagReference  byte = 1 << 1
-	knownFlags          = flagClientTime | flagReference
+	// flagRevised is of a message that was revised; flagRevision is of a revision entry, or
+	// of a reference to one.
+	flagRevised  byte = 1 << 2
+	flagRevision byte = 1 << 4
+	knownFlags        = flagClientTime | flagReference | flagRevised | flagRevision
 
 	serverTimeOffset = 2
 	digestOffset     = serverTimeOffset + 8
@@ -20,6 +24,12 @@ const (
 // messageRecordSize is the exact number of bytes that appendMessage appends.
 func messageRecordSize(m *tidemark.Message) int {
 	size := messageFixed
+	if r := m.Revises; r != nil {
+		return size + uvarintSize(uint64(r.SeqID)) + uvarintSize(r.Number) + 1 + len(r.Content) + textSize(len(m.ID)) + textSize(len(m.Sender))
+	}
+	if r := m.Revision; r != nil {
+		size += uvarintSize(r.Number) + 8 + uvarintSize(uint64(r.SeqID)) + 1 + len(r.Original)
+	}
 	if m.ClientTime != tidemark.NoTime {
 		size += 8
 	}
@@ -45,14 +55,30 @@ func uvarintSize(v uint64) int {
 // appendMessage encodes m; see the package comment.
 func appendMessage(b []byte, m *tidemark.Message) []byte {
 	var flags byte
-	if m.ClientTime != tidemark.NoTime {
+	switch {
+	case m.Revises != nil:
+		flags |= flagRevision
+	case m.ClientTime != tidemark.NoTime:
 		flags |= flagClientTime
+	}
+	if m.Revision != nil {
+		flags |= flagRevised
 	}
 	b = append(b, recordVersion, flags)
 	b = appendTime(b, m.ServerTime)
 	b = append(b, m.Digest[:]...)
+	if m.Revises != nil {
+		return appendRevises(b, m)
+	}
 	if flags&flagClientTime != 0 {
 		b = appendTime(b, m.ClientTime)
+	}
+	if r := m.Revision; r != nil {
+		b = binary.AppendUvarint(b, r.Number)
+		b = appendTime(b, r.Time)
+		b = binary.AppendUvarint(b, uint64(r.SeqID))
+		b = appendBool(b, r.Redacted)
+		b = append(b, r.Original[:]...)
 	}
 	b = appendText(b, m.ID)
 	b = appendText(b, m.Sender)
@@ -65,6 +91,25 @@ func appendMessage(b []byte, m *tidemark.Message) []byte {
 	return appendText(b, m.Payload)
 }
 
+// appendRevises encodes what a revision entry has behind the fixed fields. Its content is
+// in the message that it revises.
+func appendRevises(b []byte, m *tidemark.Message) []byte {
+	r := m.Revises
+	b = binary.AppendUvarint(b, uint64(r.SeqID))
+	b = binary.AppendUvarint(b, r.Number)
+	b = appendBool(b, r.Redacted)
+	b = append(b, r.Content[:]...)
+	b = appendText(b, m.ID)
+	return appendText(b, m.Sender)
+}
+
+func appendBool(b []byte, value bool) []byte {
+	if value {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
 // reference is what an entry of an inbox refers to; the zero value is no reference.
 type reference struct {
 	number uint64
@@ -72,6 +117,8 @@ type reference struct {
 	digest tidemark.Digest
 	id     tidemark.MessageID
 	user   string
+	// revision says that it refers to a revision entry. Its user is "" then.
+	revision bool
 }
 
 // referenceRecordSize is the exact number of bytes that appendReference appends.
@@ -81,7 +128,11 @@ func referenceRecordSize(r *reference) int {
 
 // appendReference encodes an entry of an inbox.
 func appendReference(b []byte, serverTime tidemark.Time, digest tidemark.Digest, r *reference) []byte {
-	b = append(b, recordVersion, flagReference)
+	flags := flagReference
+	if r.revision {
+		flags |= flagRevision
+	}
+	b = append(b, recordVersion, flags)
 	b = appendTime(b, serverTime)
 	b = append(b, digest[:]...)
 	b = binary.AppendUvarint(b, r.number)
@@ -101,7 +152,8 @@ func decodeMessage(timeline tidemark.TimelineID, key, record []byte) (tidemark.M
 }
 
 // decodeRecord returns the message of a record, as a copy. All its strings share
-// one allocation, and its payload has another. A reference leaves what is the source's empty.
+// one allocation, and its payload has another. A reference, and a revision entry, leave
+// what is another message's empty.
 func decodeRecord(timeline tidemark.TimelineID, key, record []byte) (m tidemark.Message, r reference, err error) {
 	_, seq, ok := splitMessageKey(key)
 	if !ok {
@@ -120,12 +172,23 @@ func decodeRecord(timeline tidemark.TimelineID, key, record []byte) (m tidemark.
 	if flags&flagReference != 0 {
 		r = reference{number: d.uvarint(), seq: tidemark.SeqID(d.uvarint()), digest: d.digest()}
 		r.id, r.user = tidemark.MessageID(d.text()), string(d.text())
-		d.bad = d.bad || flags != flagReference || r.number == 0 || r.seq == 0
+		r.revision = flags&flagRevision != 0
+		d.bad = d.bad || flags&^flagRevision != flagReference || r.number == 0 || r.seq == 0 || r.revision && r.user != ""
+		return m, r, d.finish(key)
+	}
+	if flags&flagRevision != 0 {
+		m.Revises = &tidemark.Revises{SeqID: tidemark.SeqID(d.uvarint()), Number: d.uvarint(), Redacted: d.boolean(), Content: d.content()}
+		m.ID, m.Sender = tidemark.MessageID(d.text()), string(d.text())
+		d.bad = d.bad || flags != flagRevision || m.Revises.SeqID == 0 || m.Revises.SeqID >= seq || m.Revises.Number == 0
 		return m, r, d.finish(key)
 	}
 	if flags&flagClientTime != 0 {
 		m.ClientTime = d.time()
 		d.bad = d.bad || m.ClientTime == tidemark.NoTime
+	}
+	if flags&flagRevised != 0 {
+		m.Revision = &tidemark.Revision{Number: d.uvarint(), Time: d.time(), SeqID: tidemark.SeqID(d.uvarint()), Redacted: d.boolean(), Original: d.content()}
+		d.bad = d.bad || m.Revision.Number == 0 || m.Revision.SeqID <= seq
 	}
 	decodeTexts(&d, &m.Draft)
 	if payload := d.text(); len(payload) > 0 {
@@ -199,3 +262,8 @@ func messageDigest(key, record []byte) (tidemark.Digest, error) {
 
 // isReference reads only the flags of a record.
 func isReference(record []byte) bool { return len(record) > 1 && record[1]&flagReference != 0 }
+
+// hasOther reads only the flags of a record: whether its content is in that of another message.
+func hasOther(record []byte) bool {
+	return len(record) > 1 && record[1]&(flagReference|flagRevision) != 0
+}

@@ -250,7 +250,7 @@ func (p *pulling) extend(i, part int) error {
 // measure is what a record counts: its size, or that of the message that it refers to,
 // which is returned then.
 func (v *view) measure(timeline tidemark.TimelineID, record []byte) (m *tidemark.Message, n int, err error) {
-	if !isReference(record) {
+	if !hasOther(record) {
 		return nil, len(record), nil
 	}
 	resolved, err := v.decode(timeline, v.key, record)

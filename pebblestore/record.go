@@ -73,6 +73,18 @@ func (d *decoder) text() []byte {
 	return d.take(int(size))
 }
 
+// boolean accepts only 0 and 1, so that equal records have equal bytes.
+func (d *decoder) boolean() bool {
+	b := d.u8()
+	d.bad = d.bad || b > 1
+	return b == 1
+}
+
+func (d *decoder) content() (hash tidemark.ContentHash) {
+	copy(hash[:], d.take(len(hash)))
+	return hash
+}
+
 func (d *decoder) time() tidemark.Time { return tidemark.Time(d.u64()) }
 
 func (d *decoder) digest() (digest tidemark.Digest) {

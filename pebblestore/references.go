@@ -15,10 +15,11 @@ type sources struct {
 }
 
 // decode returns the message of a record; that of a reference is the source's, under the
-// place and time that the inbox gave to it.
+// place and time that the inbox gave to it, and that of a revision entry has the content
+// of the message that it revises.
 func (v *view) decode(timeline tidemark.TimelineID, key, record []byte) (tidemark.Message, error) {
 	m, r, err := decodeRecord(timeline, key, record)
-	if err != nil || r == (reference{}) {
+	if err != nil || r == (reference{}) && m.Revises == nil {
 		return m, err
 	}
 	if v.sources == nil {
@@ -27,6 +28,10 @@ func (v *view) decode(timeline tidemark.TimelineID, key, record []byte) (tidemar
 			return m, wrapPebble(err)
 		}
 		v.sources = &sources{view: view{iter: iter}, ids: make(map[uint64]tidemark.TimelineID)}
+	}
+	if m.Revises != nil {
+		number, _, _ := splitMessageKey(key)
+		return m, v.sources.revised(&m, number)
 	}
 	return m, v.sources.resolve(&m, r)
 }
@@ -55,22 +60,58 @@ func (s *sources) resolve(m *tidemark.Message, r reference) error {
 	if err != nil {
 		return err
 	}
-	if source.Digest != r.digest || source.ID != r.id {
+	if source.Digest != r.digest || source.ID != r.id || r.revision != (source.Revises != nil) {
 		return damaged(key, "it is not the message that %q refers to", m.Timeline)
 	}
+	if source.Revises != nil {
+		if err := s.revised(&source, r.number); err != nil {
+			return err
+		}
+	}
 	inbox := m.Timeline
-	m.Draft = source.Draft
+	m.Draft, m.Revision, m.Revises = source.Draft, source.Revision, source.Revises
 	m.Timeline = inbox
+	return nil
+}
+
+// revised gives a revision entry of the timeline with the number the content of the
+// message that it revises, if it is the newest of its revisions.
+func (s *sources) revised(m *tidemark.Message, number uint64) error {
+	r := m.Revises
+	key := appendMessageKey(nil, number, r.SeqID)
+	record, found, err := s.view.find(key)
+	if err != nil {
+		return err
+	}
+	if !found {
+		r.Gone = true
+		return s.trimmed(m.Timeline, r.SeqID, key)
+	}
+	target, err := decodeMessage(m.Timeline, key, record)
+	if err != nil {
+		return err
+	}
+	if target.Revision == nil || target.Revision.Number < r.Number {
+		return damaged(key, "it does not have revision %d, which message %d made", r.Number, m.SeqID)
+	}
+	if r.Superseded = target.Revision.Number > r.Number; !r.Superseded {
+		m.Type, m.Attributes, m.Payload = target.Type, target.Attributes, target.Payload
+	}
 	return nil
 }
 
 // gone leaves an entry without the content of its source, if that was trimmed or deleted.
 func (s *sources) gone(m *tidemark.Message, key []byte) error {
-	h, found, err := s.view.anyHead(m.Source.Timeline)
-	if err == nil && (!found || m.Source.SeqID >= h.First) {
+	m.Source.Gone = true
+	return s.trimmed(m.Source.Timeline, m.Source.SeqID, key)
+}
+
+// trimmed reports a message that is missing without having been trimmed.
+func (s *sources) trimmed(id tidemark.TimelineID, seq tidemark.SeqID, key []byte) error {
+	h, found, err := s.view.anyHead(id)
+	if err == nil && (!found || seq >= h.First) {
 		err = damaged(key, "record is missing")
 	}
-	m.Source.Gone = true
 	return err
 }
 
@@ -81,13 +122,16 @@ func (b *Batch) PutReference(h *tidemark.Head, source *tidemark.Message, sourceN
 		return
 	}
 	number, seq, user := h.Number, h.Last, tidemark.UserOf(source.Sender)
-	r := &reference{sourceNumber, source.SeqID, source.Digest, source.ID, user}
+	r := &reference{number: sourceNumber, seq: source.SeqID, digest: source.Digest, id: source.ID, user: user}
+	if source.Revises != nil {
+		r.user, r.revision = revisions, true
+	}
 	op := b.out.SetDeferred(messageKeyBytes, referenceRecordSize(r))
 	appendMessageKey(op.Key[:0], number, seq)
 	record := appendReference(op.Value[:0], h.LastTime, h.Digest, r)
 	b.finish(op)
 	b.records[recordKey{number, seq}] = record
-	if user != "" && b.err == nil {
-		b.countSent(number, user, seq)
+	if (r.user != "" || r.revision) && b.err == nil {
+		b.countSent(number, r.user, seq)
 	}
 }

@@ -16,6 +16,10 @@ import (
 // right when messages before the range are gone. The last entry of a user stays also when
 // its message is gone, so that every replica goes on behind it.
 
+// Revision entries have theirs under the name that no user has, so that they are counted
+// the same way.
+const revisions = ""
+
 // appendSenderPrefix is what the entries of one user in one timeline start with. The
 // length comes first, as in appendReaderPrefix.
 func appendSenderPrefix(b []byte, number uint64, user string) []byte {
@@ -136,13 +140,37 @@ func (v *view) unread(h *tidemark.Head, c *tidemark.Cursor) (uint64, error) {
 	if planted.Is(planted.UnreadByDevice) {
 		user = string(c.Reader)
 	}
-	own, err := v.sentFrom(h.Number, user, from)
+	not, err := v.revisionsAndRedacted(h.Number, user, from)
 	if err != nil {
 		return 0, err
 	}
-	all := uint64(h.Last-from) + 1
-	if own > all {
-		return 0, damaged(appendSenderPrefix(nil, h.Number, c.Reader.User()), "%d entries for %d messages", own, all)
+	if user != "" {
+		own, err := v.sentFrom(h.Number, user, from)
+		if err != nil {
+			return 0, err
+		}
+		not += own
 	}
-	return all - own, nil
+	all := uint64(h.Last-from) + 1
+	if not > all {
+		return 0, damaged(appendSenderPrefix(nil, h.Number, c.Reader.User()), "%d entries for %d messages", not, all)
+	}
+	return all - not, nil
+}
+
+// revisionsAndRedacted counts, from a SeqID on, what is unread to nobody: revision entries,
+// and redacted messages that are not the user's own. A redaction has a revision entry, or a
+// reference to it, behind the message that it redacts, in the same timeline: without one
+// there is no redaction.
+func (v *view) revisionsAndRedacted(number uint64, user string, from tidemark.SeqID) (uint64, error) {
+	entries, err := v.sentFrom(number, revisions, from)
+	if err != nil || entries == 0 {
+		return entries, err
+	}
+	all, err := v.redactedFrom(number, everyone, from)
+	if err != nil || all == 0 || user == "" {
+		return entries + all, err
+	}
+	own, err := v.redactedFrom(number, user, from)
+	return entries + all - own, err
 }

@@ -8,8 +8,8 @@ import (
 	"tidemark"
 )
 
-// Trim takes away the messages of a timeline before first, with their dedupe entries and
-// those of their senders. The head is as the batch would leave it, and Last+1 is the most
+// Trim takes away the messages of a timeline before first, with their dedupe entries, those
+// of their senders, and what is known of their redactions and deliveries. The head is as the batch would leave it, and Last+1 is the most
 // that first may be; it is changed, and the caller's to put. It reads each message that it
 // takes away.
 func (b *Batch) Trim(h *tidemark.Head, first tidemark.SeqID) error {
@@ -21,6 +21,7 @@ func (b *Batch) Trim(h *tidemark.Head, first tidemark.SeqID) error {
 	}
 	var key []byte
 	senders := make(map[string]tidemark.SeqID) // the last message of each user that is taken away
+	from := h.First
 	for seq := h.First; seq < first; seq++ {
 		record, err := b.record(h.Number, seq)
 		if err != nil {
@@ -31,9 +32,11 @@ func (b *Batch) Trim(h *tidemark.Head, first tidemark.SeqID) error {
 		if err != nil {
 			return err
 		}
-		user := r.user
+		user, revision := r.user, r.revision || m.Revises != nil
 		if r.number == 0 {
-			user = tidemark.UserOf(m.Sender)
+			if user = tidemark.UserOf(m.Sender); revision {
+				user = revisions
+			}
 			h.Bytes -= uint64(m.Size())
 			key = appendDedupeKey(key[:0], h.Number, m.ID)
 			if err := b.out.Delete(key, nil); err != nil {
@@ -41,7 +44,7 @@ func (b *Batch) Trim(h *tidemark.Head, first tidemark.SeqID) error {
 			}
 			b.places[placeKey{h.Number, string(m.ID)}] = DedupeEntry{}
 		}
-		if user != "" {
+		if user != "" || revision {
 			senders[user] = seq
 		}
 		h.TrimmedDigest = m.Digest
@@ -52,16 +55,24 @@ func (b *Batch) Trim(h *tidemark.Head, first tidemark.SeqID) error {
 			return err
 		}
 	}
-	from := appendMessageKey(nil, h.Number, h.First)
+	if err := b.trimRedacted(h.Number, from, first); err != nil {
+		return err
+	}
+	if err := b.trimDeliveries(h.Number, from, first); err != nil {
+		return err
+	}
 	h.First = first
 	b.changed(tidemark.ChangeTrimmed, h.Number, first)
-	return b.out.DeleteRange(from, appendMessageKey(nil, h.Number, first), nil)
+	return b.out.DeleteRange(appendMessageKey(nil, h.Number, from), appendMessageKey(nil, h.Number, first), nil)
 }
 
 // record is that of a message as this batch would leave it.
 func (b *Batch) record(number uint64, seq tidemark.SeqID) ([]byte, error) {
 	if record, ok := b.records[recordKey{number, seq}]; ok {
 		return record, nil
+	}
+	if b.err != nil {
+		return nil, b.err
 	}
 	return b.view.record(number, seq)
 }
@@ -100,7 +111,7 @@ func (b *Batch) DeleteTimeline(h *tidemark.Head) (writes int, err error) {
 			return 0, err
 		}
 	}
-	for _, table := range []byte{tableMessage, tableDedupe, tableCursor, tableSender, tableRecipient} {
+	for _, table := range []byte{tableMessage, tableDedupe, tableCursor, tableSender, tableRecipient, tableDelivery, tableRedacted} {
 		if err := b.out.DeleteRange(appendNumberPrefix(nil, table, h.Number), appendNumberPrefix(nil, table, h.Number+1), nil); err != nil {
 			return 0, err
 		}
@@ -141,11 +152,11 @@ func (b *Batch) forget(number uint64) {
 	deleteOf(b.cursors, number)
 	deleteOf(b.sent, number)
 	deleteOf(b.sentAt, number)
-	for key := range b.records {
-		if key.number == number {
-			delete(b.records, key)
-		}
-	}
+	ofTimeline := func(key recordKey) bool { return key.number == number }
+	maps.DeleteFunc(b.records, func(key recordKey, _ []byte) bool { return ofTimeline(key) })
+	maps.DeleteFunc(b.redacted, func(key recordKey, _ string) bool { return ofTimeline(key) })
+	maps.DeleteFunc(b.deliveries, func(key recordKey, _ []Delivery) bool { return ofTimeline(key) })
+	maps.DeleteFunc(b.blocks, func(key redactedBlock, _ uint64) bool { return key.number == number })
 	delete(b.recipients, number)
 	delete(b.attributes, number)
 	kept := b.cursorOrder[:0]

@@ -77,6 +77,14 @@ func (w *walker) endOf(table byte) error {
 	return nil
 }
 
+// ended is what stopped a walk that ran out of keys, if anything did.
+func (w *walker) ended() error {
+	if w.ok {
+		return nil
+	}
+	return w.err(keyNextNumber)
+}
+
 // checkMessages walks the messages of a timeline, and recomputes the chain.
 func (c *checker) checkMessages(h *tidemark.Head) error {
 	digest, last, size := h.FirstDigest(), h.CreatedTime, uint64(0)
@@ -88,7 +96,7 @@ func (c *checker) checkMessages(h *tidemark.Head) error {
 		if err != nil {
 			return err
 		}
-		_, r, err := decodeRecord(h.Timeline, key, record)
+		stored, r, err := decodeRecord(h.Timeline, key, record)
 		if err != nil {
 			return err
 		}
@@ -105,29 +113,31 @@ func (c *checker) checkMessages(h *tidemark.Head) error {
 		case m.ServerTime < last:
 			return damaged(key, "its server time is before that of the message before")
 		}
-		user := tidemark.UserOf(m.Sender)
-		if m.Source != nil {
-			if m.Source.Gone {
-				user = r.user
-			}
-			if user != r.user {
-				return damaged(key, "it says that %q has sent it; its source was sent by %q", r.user, user)
-			}
+		user, counted := sentBy(&stored, r)
+		if sender := tidemark.UserOf(m.Sender); m.Source != nil && !m.Source.Gone && !r.revision && sender != user {
+			return damaged(key, "it says that %q has sent it; its source was sent by %q", user, sender)
 		}
-		if err := c.checkSender(h, seq, user); err != nil {
-			return err
+		if counted {
+			if err := c.checkSender(h, seq, user); err != nil {
+				return err
+			}
 		}
 		last = m.ServerTime
 		if m.Source == nil {
-			size += uint64(m.Size())
+			size += uint64(stored.Size())
 			c.own++
-			if err := c.checkDedupe(h, &m, m.Hash(tidemark.HashPayload(m.Payload))); err != nil {
+			if err := c.checkDedupe(h, &stored); err != nil {
 				return err
+			}
+			if stored.Revision != nil {
+				if err := c.checkRevision(h, &stored); err != nil {
+					return err
+				}
 			}
 		}
 		c.messages.next()
 	}
-	if err := c.messages.err(keyNextNumber); !c.messages.ok && err != nil {
+	if err := c.messages.ended(); err != nil {
 		return err
 	}
 	key := appendHeadKey(nil, h.Timeline)
@@ -144,21 +154,28 @@ func (c *checker) checkMessages(h *tidemark.Head) error {
 	return nil
 }
 
-func (c *checker) checkDedupe(h *tidemark.Head, m *tidemark.Message, content tidemark.ContentHash) error {
+// checkDedupe looks for the entry of a message, with the hash of what was appended. That of
+// a revision entry has the hash of a request that is not kept.
+func (c *checker) checkDedupe(h *tidemark.Head, m *tidemark.Message) error {
 	e, found, err := c.look.dedupe(h.Number, m.ID)
 	if err != nil {
 		return err
 	}
-	if !found || e.SeqID != m.SeqID || !e.Matches(content) {
+	if !found || e.SeqID != m.SeqID || m.Revises == nil && !e.Matches(appended(m)) {
 		return damaged(appendDedupeKey(nil, h.Number, m.ID), "entry of message %d is missing, or not that of the message", m.SeqID)
 	}
 	return nil
 }
 
-func (c *checker) checkSender(h *tidemark.Head, seq tidemark.SeqID, user string) error {
-	if user == "" {
-		return nil
+// appended is the content hash that a message had before any revision.
+func appended(m *tidemark.Message) tidemark.ContentHash {
+	if m.Revision != nil {
+		return m.Revision.Original
 	}
+	return m.Hash(tidemark.HashPayload(m.Payload))
+}
+
+func (c *checker) checkSender(h *tidemark.Head, seq tidemark.SeqID, user string) error {
 	c.sent++
 	key := appendSenderKey(nil, h.Number, user, seq)
 	_, found, err := c.look.find(key)
@@ -186,17 +203,18 @@ func (c *checker) countSenders(h *tidemark.Head) error {
 		if err != nil {
 			return err
 		}
-		if name == user && ordinal != before+1 || name != user && h.First == 1 && ordinal != 1 {
+		same := before > 0 && name == user
+		if same && ordinal != before+1 || !same && h.First == 1 && ordinal != 1 {
 			return damaged(key, "ordinal is %d, after %d", ordinal, before)
 		}
 		if seq >= h.First {
 			count++
-		} else if name == user {
+		} else if same {
 			return damaged(key, "it is of a message that is gone, and not the first of its user")
 		}
 		user, before = name, ordinal
 	}
-	if err := c.senders.err(keyNextNumber); !c.senders.ok && err != nil {
+	if err := c.senders.ended(); err != nil {
 		return err
 	}
 	if count != c.sent {
@@ -211,7 +229,7 @@ func (c *checker) checkRecipients(h *tidemark.Head) error {
 	for ; c.recipients.at(tableRecipient, h.Number); c.recipients.next() {
 		count++
 	}
-	if err := c.recipients.err(keyNextNumber); !c.recipients.ok && err != nil {
+	if err := c.recipients.ended(); err != nil {
 		return err
 	}
 	version, expected, err := c.look.recipientSet(h.Number)
@@ -228,7 +246,7 @@ func (c *checker) countDedupe(h *tidemark.Head) error {
 	for ; c.dedupe.at(tableDedupe, h.Number); c.dedupe.next() {
 		count++
 	}
-	if err := c.dedupe.err(keyNextNumber); !c.dedupe.ok && err != nil {
+	if err := c.dedupe.ended(); err != nil {
 		return err
 	}
 	if count != c.own {
@@ -260,8 +278,5 @@ func (c *checker) checkCursors(h *tidemark.Head) error {
 		}
 		c.report.Cursors++
 	}
-	if err := c.cursors.err(keyNextNumber); !c.cursors.ok && err != nil {
-		return err
-	}
-	return nil
+	return c.cursors.ended()
 }

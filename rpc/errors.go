@@ -48,6 +48,8 @@ var reasons = []reason{
 	{err: tidemark.ErrBatchAborted, name: "BATCH_ABORTED", code: codes.Aborted, final: true},
 	{err: tidemark.ErrTimelineNotFound, name: "TIMELINE_NOT_FOUND", code: codes.NotFound, final: true},
 	{err: tidemark.ErrMessageNotFound, name: "MESSAGE_NOT_FOUND", code: codes.NotFound, final: true},
+	{err: tidemark.ErrRevisionConflict, name: "REVISION_CONFLICT", code: codes.Aborted, final: true},
+	{err: tidemark.ErrRedacted, name: "REDACTED", code: codes.FailedPrecondition, final: true},
 	{err: tidemark.ErrChangesTrimmed, name: "CHANGES_TRIMMED", code: codes.OutOfRange, final: true},
 	{err: tidemark.ErrMemberExists, name: "MEMBER_EXISTS", code: codes.AlreadyExists, final: true},
 	{err: tidemark.ErrMemberNotFound, name: "MEMBER_NOT_FOUND", code: codes.NotFound, final: true},
@@ -141,6 +143,11 @@ func metadataOf(err error) map[string]string {
 			"expected_last_seq_id": strconv.FormatUint(uint64(conflict.Expected), 10),
 			"last_seq_id":          strconv.FormatUint(uint64(conflict.Last), 10),
 			"first_seq_id":         strconv.FormatUint(uint64(conflict.First), 10),
+		}
+	}
+	if conflict := (*tidemark.RevisionConflictError)(nil); errors.As(err, &conflict) {
+		return map[string]string{
+			"expected_revision": strconv.FormatUint(conflict.Expected, 10), "revision": strconv.FormatUint(conflict.Revision, 10),
 		}
 	}
 	if conflict := (*tidemark.VersionConflictError)(nil); errors.As(err, &conflict) {

@@ -115,6 +115,7 @@ type Command struct {
 	//	*Command_UpdateTimeline
 	//	*Command_SetPolicy
 	//	*Command_Import
+	//	*Command_Revise
 	//	*Command_TrimChanges
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
@@ -257,6 +258,15 @@ func (x *Command) GetImport() *Import {
 	return nil
 }
 
+func (x *Command) GetRevise() *Revise {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_Revise); ok {
+			return x.Revise
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetTrimChanges() *TrimChanges {
 	if x != nil {
 		if x, ok := x.Kind.(*Command_TrimChanges); ok {
@@ -314,6 +324,10 @@ type Command_Import struct {
 	Import *Import `protobuf:"bytes,11,opt,name=import,proto3,oneof"`
 }
 
+type Command_Revise struct {
+	Revise *Revise `protobuf:"bytes,12,opt,name=revise,proto3,oneof"`
+}
+
 type Command_TrimChanges struct {
 	TrimChanges *TrimChanges `protobuf:"bytes,14,opt,name=trim_changes,json=trimChanges,proto3,oneof"`
 }
@@ -339,6 +353,8 @@ func (*Command_UpdateTimeline) isCommand_Kind() {}
 func (*Command_SetPolicy) isCommand_Kind() {}
 
 func (*Command_Import) isCommand_Kind() {}
+
+func (*Command_Revise) isCommand_Kind() {}
 
 func (*Command_TrimChanges) isCommand_Kind() {}
 
@@ -1268,6 +1284,79 @@ func (x *ImportItem) GetDigest() []byte {
 	return nil
 }
 
+// Revise edits or redacts a message.
+type Revise struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision's timeline, message_id and sender, and the new type, attributes and
+	// payload. It has no other fields.
+	Draft *Append `protobuf:"bytes,1,opt,name=draft,proto3" json:"draft,omitempty"`
+	// The SeqId of the message.
+	SeqId uint64 `protobuf:"varint,2,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
+	// If present, the revision that the message must have.
+	ExpectedRevision *uint64 `protobuf:"varint,3,opt,name=expected_revision,json=expectedRevision,proto3,oneof" json:"expected_revision,omitempty"`
+	Redact           bool    `protobuf:"varint,4,opt,name=redact,proto3" json:"redact,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Revise) Reset() {
+	*x = Revise{}
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revise) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revise) ProtoMessage() {}
+
+func (x *Revise) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revise.ProtoReflect.Descriptor instead.
+func (*Revise) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Revise) GetDraft() *Append {
+	if x != nil {
+		return x.Draft
+	}
+	return nil
+}
+
+func (x *Revise) GetSeqId() uint64 {
+	if x != nil {
+		return x.SeqId
+	}
+	return 0
+}
+
+func (x *Revise) GetExpectedRevision() uint64 {
+	if x != nil && x.ExpectedRevision != nil {
+		return *x.ExpectedRevision
+	}
+	return 0
+}
+
+func (x *Revise) GetRedact() bool {
+	if x != nil {
+		return x.Redact
+	}
+	return false
+}
+
 // TrimChanges takes away what the change feed has of log entries before first_index.
 type TrimChanges struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1278,7 +1367,7 @@ type TrimChanges struct {
 
 func (x *TrimChanges) Reset() {
 	*x = TrimChanges{}
-	mi := &file_fsm_fsmpb_command_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1379,7 @@ func (x *TrimChanges) String() string {
 func (*TrimChanges) ProtoMessage() {}
 
 func (x *TrimChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_command_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1392,7 @@ func (x *TrimChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimChanges.ProtoReflect.Descriptor instead.
 func (*TrimChanges) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{16}
+	return file_fsm_fsmpb_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TrimChanges) GetFirstIndex() uint64 {
@@ -1322,7 +1411,7 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vleader_time\x18\x02 \x01(\x10R\n" +
 	"leaderTime\x12\x1a\n" +
-	"\bcommands\x18\x03 \x03(\fR\bcommands\"\xdf\x05\n" +
+	"\bcommands\x18\x03 \x03(\fR\bcommands\"\x92\x06\n" +
 	"\aCommand\x121\n" +
 	"\x06append\x18\x01 \x01(\v2\x17.tidemark.fsm.v1.AppendH\x00R\x06append\x12A\n" +
 	"\fappend_batch\x18\x02 \x01(\v2\x1c.tidemark.fsm.v1.AppendBatchH\x00R\vappendBatch\x12(\n" +
@@ -1337,7 +1426,8 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\n" +
 	"set_policy\x18\n" +
 	" \x01(\v2\x1a.tidemark.fsm.v1.SetPolicyH\x00R\tsetPolicy\x121\n" +
-	"\x06import\x18\v \x01(\v2\x17.tidemark.fsm.v1.ImportH\x00R\x06import\x12A\n" +
+	"\x06import\x18\v \x01(\v2\x17.tidemark.fsm.v1.ImportH\x00R\x06import\x121\n" +
+	"\x06revise\x18\f \x01(\v2\x17.tidemark.fsm.v1.ReviseH\x00R\x06revise\x12A\n" +
 	"\ftrim_changes\x18\x0e \x01(\v2\x1c.tidemark.fsm.v1.TrimChangesH\x00R\vtrimChangesB\x06\n" +
 	"\x04kind\"\xfb\x03\n" +
 	"\x06Append\x12\x1a\n" +
@@ -1427,7 +1517,13 @@ const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\vserver_time\x18\x02 \x01(\x10H\x00R\n" +
 	"serverTime\x88\x01\x01\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\fR\x06digestB\x0e\n" +
-	"\f_server_time\".\n" +
+	"\f_server_time\"\xae\x01\n" +
+	"\x06Revise\x12-\n" +
+	"\x05draft\x18\x01 \x01(\v2\x17.tidemark.fsm.v1.AppendR\x05draft\x12\x15\n" +
+	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x120\n" +
+	"\x11expected_revision\x18\x03 \x01(\x04H\x00R\x10expectedRevision\x88\x01\x01\x12\x16\n" +
+	"\x06redact\x18\x04 \x01(\bR\x06redactB\x14\n" +
+	"\x12_expected_revision\".\n" +
 	"\vTrimChanges\x12\x1f\n" +
 	"\vfirst_index\x18\x01 \x01(\x04R\n" +
 	"firstIndexB\x1aZ\x18tidemark/fsm/fsmpb;fsmpbb\x06proto3"
@@ -1444,7 +1540,7 @@ func file_fsm_fsmpb_command_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_command_proto_rawDescData
 }
 
-var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_fsm_fsmpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_fsm_fsmpb_command_proto_goTypes = []any{
 	(*Entry)(nil),          // 0: tidemark.fsm.v1.Entry
 	(*Command)(nil),        // 1: tidemark.fsm.v1.Command
@@ -1462,7 +1558,8 @@ var file_fsm_fsmpb_command_proto_goTypes = []any{
 	(*SetPolicy)(nil),      // 13: tidemark.fsm.v1.SetPolicy
 	(*Import)(nil),         // 14: tidemark.fsm.v1.Import
 	(*ImportItem)(nil),     // 15: tidemark.fsm.v1.ImportItem
-	(*TrimChanges)(nil),    // 16: tidemark.fsm.v1.TrimChanges
+	(*Revise)(nil),         // 16: tidemark.fsm.v1.Revise
+	(*TrimChanges)(nil),    // 17: tidemark.fsm.v1.TrimChanges
 }
 var file_fsm_fsmpb_command_proto_depIdxs = []int32{
 	2,  // 0: tidemark.fsm.v1.Command.append:type_name -> tidemark.fsm.v1.Append
@@ -1476,18 +1573,20 @@ var file_fsm_fsmpb_command_proto_depIdxs = []int32{
 	12, // 8: tidemark.fsm.v1.Command.update_timeline:type_name -> tidemark.fsm.v1.UpdateTimeline
 	13, // 9: tidemark.fsm.v1.Command.set_policy:type_name -> tidemark.fsm.v1.SetPolicy
 	14, // 10: tidemark.fsm.v1.Command.import:type_name -> tidemark.fsm.v1.Import
-	16, // 11: tidemark.fsm.v1.Command.trim_changes:type_name -> tidemark.fsm.v1.TrimChanges
-	3,  // 12: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
-	2,  // 13: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
-	6,  // 14: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
-	3,  // 15: tidemark.fsm.v1.UpdateTimeline.set:type_name -> tidemark.fsm.v1.Attribute
-	15, // 16: tidemark.fsm.v1.Import.items:type_name -> tidemark.fsm.v1.ImportItem
-	2,  // 17: tidemark.fsm.v1.ImportItem.draft:type_name -> tidemark.fsm.v1.Append
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	16, // 11: tidemark.fsm.v1.Command.revise:type_name -> tidemark.fsm.v1.Revise
+	17, // 12: tidemark.fsm.v1.Command.trim_changes:type_name -> tidemark.fsm.v1.TrimChanges
+	3,  // 13: tidemark.fsm.v1.Append.attributes:type_name -> tidemark.fsm.v1.Attribute
+	2,  // 14: tidemark.fsm.v1.AppendBatch.items:type_name -> tidemark.fsm.v1.Append
+	6,  // 15: tidemark.fsm.v1.Ack.items:type_name -> tidemark.fsm.v1.AckItem
+	3,  // 16: tidemark.fsm.v1.UpdateTimeline.set:type_name -> tidemark.fsm.v1.Attribute
+	15, // 17: tidemark.fsm.v1.Import.items:type_name -> tidemark.fsm.v1.ImportItem
+	2,  // 18: tidemark.fsm.v1.ImportItem.draft:type_name -> tidemark.fsm.v1.Append
+	2,  // 19: tidemark.fsm.v1.Revise.draft:type_name -> tidemark.fsm.v1.Append
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_command_proto_init() }
@@ -1507,6 +1606,7 @@ func file_fsm_fsmpb_command_proto_init() {
 		(*Command_UpdateTimeline)(nil),
 		(*Command_SetPolicy)(nil),
 		(*Command_Import)(nil),
+		(*Command_Revise)(nil),
 		(*Command_TrimChanges)(nil),
 	}
 	file_fsm_fsmpb_command_proto_msgTypes[2].OneofWrappers = []any{}
@@ -1516,13 +1616,14 @@ func file_fsm_fsmpb_command_proto_init() {
 	file_fsm_fsmpb_command_proto_msgTypes[10].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[11].OneofWrappers = []any{}
 	file_fsm_fsmpb_command_proto_msgTypes[15].OneofWrappers = []any{}
+	file_fsm_fsmpb_command_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_command_proto_rawDesc), len(file_fsm_fsmpb_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
