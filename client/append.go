@@ -142,15 +142,23 @@ func (c *Client) submit(ctx context.Context, draft Draft, opts []AppendOption) (
 	return pending, nil
 }
 
+func newMessageID() (tidemark.MessageID, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("making a message id: %w", err)
+	}
+	return tidemark.MessageID(id.String()), nil
+}
+
 // complete gives the draft what makes it retryable, an id and with it a time,
 // checks it, and renders it. prefix is that of field names in errors.
 func (d *Draft) complete(prefix string, o *appendOptions) (*pb.AppendRequest, error) {
 	if d.ID == "" {
-		id, err := uuid.NewV7()
+		id, err := newMessageID()
 		if err != nil {
-			return nil, fmt.Errorf("making a message id: %w", err)
+			return nil, err
 		}
-		d.ID = tidemark.MessageID(id.String())
+		d.ID = id
 		if d.ClientTime.IsZero() {
 			d.ClientTime = time.Now()
 		}

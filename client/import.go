@@ -23,7 +23,7 @@ type Imported struct {
 // contiguous, and follow the last message of the timeline, or are there already, or were and
 // are trimmed; a timeline that never had a message starts with the first of them, and then
 // with previous as the digest before it, unless its SeqID is 1. It can be repeated at will.
-// Entries of inboxes cannot be imported.
+// Entries of inboxes, revised messages and revision entries cannot be imported.
 //
 // A message's Digest, if it has one, must be that which it gets here: then the whole
 // history up to it is that which it was taken from. Errors beside the usual ones are
@@ -38,6 +38,9 @@ func (c *Client) Import(ctx context.Context, timeline tidemark.TimelineID, previ
 		m := &messages[i]
 		if m.Source != nil {
 			return Imported{}, tidemark.Invalid(fmt.Sprintf("items[%d].source", i), "must not be given: inboxes are not imported")
+		}
+		if m.Revision != nil || m.Revises != nil {
+			return Imported{}, tidemark.Invalid(fmt.Sprintf("items[%d].revision", i), "must not be given: a history with revisions is not imported")
 		}
 		request.Items[i] = &pb.Message{
 			SeqId: uint64(m.SeqID), MessageId: string(m.ID), Sender: m.Sender, Type: m.Type, Payload: m.Payload, Attributes: m.Attributes,

@@ -45,6 +45,12 @@ type Message struct {
 	// Type, Payload, Attributes and ClientTime are the source's then, or empty but the ID if
 	// the source is gone.
 	Source *tidemark.Source
+	// Revision is nil for a message that is as it was appended. Of an entry of an inbox it is
+	// the source's.
+	Revision *tidemark.Revision
+	// Revises is nil, or, for a revision entry, which message was revised. Of an entry of an
+	// inbox it is the source's, and its SeqID one in the source's timeline.
+	Revises *tidemark.Revises
 }
 
 // AppendResult says where an append ended up.
@@ -157,7 +163,37 @@ func messageOf(m *pb.Message) Message {
 		ServerTime: timeOf(m.GetServerTime()),
 		Digest:     digestOf(m.GetDigest()),
 		Source:     sourceOf(m.GetSource()),
+		Revision:   revisionOf(m.GetRevision()),
+		Revises:    revisesOf(m.GetRevises()),
 	}
+}
+
+func revisionOf(r *pb.Revision) *tidemark.Revision {
+	if r == nil {
+		return nil
+	}
+	return &tidemark.Revision{
+		Number: r.GetRevision(), Time: tidemark.Time(r.GetTime().AsTime().UnixNano()), SeqID: tidemark.SeqID(r.GetSeqId()), Redacted: r.GetRedacted(),
+		Original: contentHashOf(r.GetOriginalContentHash()),
+	}
+}
+
+func revisesOf(r *pb.Revises) *tidemark.Revises {
+	if r == nil {
+		return nil
+	}
+	return &tidemark.Revises{
+		SeqID: tidemark.SeqID(r.GetSeqId()), Number: r.GetRevision(), Redacted: r.GetRedacted(), Content: contentHashOf(r.GetContentHash()),
+		Superseded: r.GetSuperseded(), Gone: r.GetGone(),
+	}
+}
+
+// contentHashOf is zero for what is no hash.
+func contentHashOf(b []byte) (hash tidemark.ContentHash) {
+	if len(b) == len(hash) {
+		copy(hash[:], b)
+	}
+	return hash
 }
 
 func sourceOf(s *pb.Source) *tidemark.Source {

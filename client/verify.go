@@ -98,6 +98,6 @@ func (m *Message) NextDigest(previous tidemark.Digest) (tidemark.Digest, error) 
 	if err != nil {
 		return tidemark.Digest{}, err
 	}
-	words := tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: serverTime, Source: m.Source}
+	words := tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: serverTime, Source: m.Source, Revision: m.Revision, Revises: m.Revises}
 	return words.ChainDigest(previous), nil
 }

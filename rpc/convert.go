@@ -31,6 +31,26 @@ func toMessage(m *tidemark.Message) *tidemarkv1.Message {
 		ServerTime: toTimestamp(m.ServerTime),
 		Digest:     m.Digest[:],
 		Source:     toSource(m.Source),
+		Revision:   toRevision(m.Revision),
+		Revises:    toRevises(m.Revises),
+	}
+}
+
+func toRevision(r *tidemark.Revision) *tidemarkv1.Revision {
+	if r == nil {
+		return nil
+	}
+	return &tidemarkv1.Revision{
+		Revision: r.Number, Time: toTimestamp(r.Time), SeqId: uint64(r.SeqID), Redacted: r.Redacted, OriginalContentHash: r.Original[:],
+	}
+}
+
+func toRevises(r *tidemark.Revises) *tidemarkv1.Revises {
+	if r == nil {
+		return nil
+	}
+	return &tidemarkv1.Revises{
+		SeqId: uint64(r.SeqID), Revision: r.Number, Redacted: r.Redacted, ContentHash: r.Content[:], Superseded: r.Superseded, Gone: r.Gone,
 	}
 }
 

@@ -119,6 +119,10 @@ func (s *fakeStore) Recipients(id, after tidemark.TimelineID, limit int) (page t
 	page.More = after == "" && limit < 2
 	return page, nil
 }
+func (s *fakeStore) CountDeliveries(tidemark.TimelineID, tidemark.SeqID) (int, error) {
+	return int(s.recipients), nil
+}
+
 func (s *fakeStore) CountRecipients(id tidemark.TimelineID) (uint64, error) { return s.recipients, nil }
 func (s *fakeStore) CountTimelines(string) (uint64, uint64, error)          { return 2, 20, nil }
 func (s *fakeStore) Describe(id tidemark.TimelineID) (tidemark.Described, uint64, error) {

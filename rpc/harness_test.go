@@ -141,6 +141,8 @@ func succeed(n int, command *fsmpb.Command) (any, error) {
 		return fsm.SetPolicyResult{}, nil
 	case command.GetSetRecipients() != nil:
 		return fsm.SetRecipientsResult{Version: uint64(n), Count: 1}, nil
+	case command.GetRevise() != nil:
+		return fsm.ReviseResult{Revision: 1, SeqID: tidemark.SeqID(n)}, nil
 	case command.GetAck() != nil:
 		result := fsm.AckResult{}
 		for _, item := range command.GetAck().GetItems() {

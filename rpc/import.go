@@ -87,6 +87,10 @@ func parseImportItem(timeline tidemark.TimelineID, m *tidemarkv1.Message, latest
 		return item, tidemark.Invalid("timeline", "is another one than that of the request")
 	case m.GetSource() != nil:
 		return item, tidemark.Invalid("source", "must not be given: inboxes are not imported")
+	case m.GetRevision() != nil:
+		return item, tidemark.Invalid("revision", "must not be given: a history with revisions is not imported")
+	case m.GetRevises() != nil:
+		return item, tidemark.Invalid("revises", "must not be given: a history with revisions is not imported")
 	case m.GetServerTime() == nil:
 		return item, tidemark.Invalid("server_time", "must be given")
 	}

@@ -89,6 +89,9 @@ type Store interface {
 	Describe(tidemark.TimelineID) (tidemark.Described, uint64, error)
 	// Recipients pages the recipient set of a timeline, after one of its inboxes ("" for the start).
 	Recipients(timeline, after tidemark.TimelineID, limit int) (tidemark.RecipientPage, error)
+	// CountDeliveries says how many inboxes a revision of a message would reach: 0 if there
+	// is no such message.
+	CountDeliveries(timeline tidemark.TimelineID, seq tidemark.SeqID) (int, error)
 	// CountRecipients is 0 for a timeline that does not exist.
 	CountRecipients(timeline tidemark.TimelineID) (uint64, error)
 	// Policies are all retention policies, in byte order of their prefixes.

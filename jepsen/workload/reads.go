@@ -129,7 +129,7 @@ func seenOf(m *client.Message) (history.Seen, tidemark.Message) {
 	if m.Source != nil {
 		seen.Source = &history.Source{Timeline: string(m.Source.Timeline), SeqID: uint64(m.Source.SeqID)}
 	}
-	return seen, tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: tidemark.Time(serverTime), Digest: m.Digest, Source: m.Source}
+	return seen, tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: tidemark.Time(serverTime), Digest: m.Digest, Source: m.Source, Revision: m.Revision, Revises: m.Revises}
 }
 
 // get reads one message by its SeqID, and getByID by its message id.

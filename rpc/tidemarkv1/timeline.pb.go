@@ -253,7 +253,14 @@ type Message struct {
 	Digest []byte `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Of an entry of an inbox: the message that it refers to, which message_id, sender, type,
 	// payload, attributes and client_time are those of.
-	Source        *Source `protobuf:"bytes,11,opt,name=source,proto3" json:"source,omitempty"`
+	Source *Source `protobuf:"bytes,11,opt,name=source,proto3" json:"source,omitempty"`
+	// Of a message that was edited or redacted: type, payload and attributes are those of the
+	// newest revision then, or empty. Of an entry of an inbox it is the source's.
+	Revision *Revision `protobuf:"bytes,12,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Of a revision entry: which message was revised. message_id and sender are those of the
+	// revision; type, payload and attributes are those of the revised message, as long as this
+	// is its newest revision. Of an entry of an inbox it is the source's.
+	Revises       *Revises `protobuf:"bytes,13,opt,name=revises,proto3" json:"revises,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -365,6 +372,194 @@ func (x *Message) GetSource() *Source {
 	return nil
 }
 
+func (x *Message) GetRevision() *Revision {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *Message) GetRevises() *Revises {
+	if x != nil {
+		return x.Revises
+	}
+	return nil
+}
+
+// Revision says how a message differs from what was appended. SeqId, message_id, sender,
+// times and digest stay.
+type Revision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Counts the revisions of the message, from 1.
+	Revision uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Time     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// Its entry in the message's timeline.
+	SeqId uint64 `protobuf:"varint,3,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
+	// type, payload and attributes were taken away for good.
+	Redacted bool `protobuf:"varint,4,opt,name=redacted,proto3" json:"redacted,omitempty"`
+	// The content hash of what was appended, with which the digest chain goes on; see
+	// docs/format.md.
+	OriginalContentHash []byte `protobuf:"bytes,5,opt,name=original_content_hash,json=originalContentHash,proto3" json:"original_content_hash,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *Revision) Reset() {
+	*x = Revision{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revision) ProtoMessage() {}
+
+func (x *Revision) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revision.ProtoReflect.Descriptor instead.
+func (*Revision) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Revision) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Revision) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Revision) GetSeqId() uint64 {
+	if x != nil {
+		return x.SeqId
+	}
+	return 0
+}
+
+func (x *Revision) GetRedacted() bool {
+	if x != nil {
+		return x.Redacted
+	}
+	return false
+}
+
+func (x *Revision) GetOriginalContentHash() []byte {
+	if x != nil {
+		return x.OriginalContentHash
+	}
+	return nil
+}
+
+// Revises is what a revision entry says.
+type Revises struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revised message, in the timeline of the entry; of an entry of an inbox, in that of
+	// its source.
+	SeqId uint64 `protobuf:"varint,1,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
+	// The revision that the entry is about.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Redacted bool   `protobuf:"varint,3,opt,name=redacted,proto3" json:"redacted,omitempty"`
+	// The content hash of the message with this revision; 32 zeros of a redaction.
+	ContentHash []byte `protobuf:"bytes,4,opt,name=content_hash,json=contentHash,proto3" json:"content_hash,omitempty"`
+	// The message has a newer revision, whose entry comes later: this one has no content.
+	Superseded bool `protobuf:"varint,5,opt,name=superseded,proto3" json:"superseded,omitempty"`
+	// The message was trimmed: the entry has no content.
+	Gone          bool `protobuf:"varint,6,opt,name=gone,proto3" json:"gone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revises) Reset() {
+	*x = Revises{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revises) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revises) ProtoMessage() {}
+
+func (x *Revises) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revises.ProtoReflect.Descriptor instead.
+func (*Revises) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Revises) GetSeqId() uint64 {
+	if x != nil {
+		return x.SeqId
+	}
+	return 0
+}
+
+func (x *Revises) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Revises) GetRedacted() bool {
+	if x != nil {
+		return x.Redacted
+	}
+	return false
+}
+
+func (x *Revises) GetContentHash() []byte {
+	if x != nil {
+		return x.ContentHash
+	}
+	return nil
+}
+
+func (x *Revises) GetSuperseded() bool {
+	if x != nil {
+		return x.Superseded
+	}
+	return false
+}
+
+func (x *Revises) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
 // Source is the message that an entry of an inbox refers to.
 type Source struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -379,7 +574,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[1]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -391,7 +586,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[1]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -404,7 +599,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{1}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Source) GetTimeline() string {
@@ -466,7 +661,7 @@ type AppendRequest struct {
 
 func (x *AppendRequest) Reset() {
 	*x = AppendRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[2]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +673,7 @@ func (x *AppendRequest) String() string {
 func (*AppendRequest) ProtoMessage() {}
 
 func (x *AppendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[2]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +686,7 @@ func (x *AppendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendRequest.ProtoReflect.Descriptor instead.
 func (*AppendRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{2}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AppendRequest) GetTimeline() string {
@@ -579,7 +774,7 @@ type FanOut struct {
 
 func (x *FanOut) Reset() {
 	*x = FanOut{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[3]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +786,7 @@ func (x *FanOut) String() string {
 func (*FanOut) ProtoMessage() {}
 
 func (x *FanOut) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[3]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +799,7 @@ func (x *FanOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FanOut.ProtoReflect.Descriptor instead.
 func (*FanOut) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{3}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FanOut) GetRecipients() bool {
@@ -640,7 +835,7 @@ type AppendResponse struct {
 
 func (x *AppendResponse) Reset() {
 	*x = AppendResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[4]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +847,7 @@ func (x *AppendResponse) String() string {
 func (*AppendResponse) ProtoMessage() {}
 
 func (x *AppendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[4]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +860,7 @@ func (x *AppendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendResponse.ProtoReflect.Descriptor instead.
 func (*AppendResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{4}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AppendResponse) GetSeqId() uint64 {
@@ -729,7 +924,7 @@ type AppendBatchRequest struct {
 
 func (x *AppendBatchRequest) Reset() {
 	*x = AppendBatchRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[5]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +936,7 @@ func (x *AppendBatchRequest) String() string {
 func (*AppendBatchRequest) ProtoMessage() {}
 
 func (x *AppendBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[5]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +949,7 @@ func (x *AppendBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendBatchRequest.ProtoReflect.Descriptor instead.
 func (*AppendBatchRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{5}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AppendBatchRequest) GetItems() []*AppendRequest {
@@ -782,7 +977,7 @@ type AppendBatchResponse struct {
 
 func (x *AppendBatchResponse) Reset() {
 	*x = AppendBatchResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[6]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +989,7 @@ func (x *AppendBatchResponse) String() string {
 func (*AppendBatchResponse) ProtoMessage() {}
 
 func (x *AppendBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[6]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +1002,7 @@ func (x *AppendBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendBatchResponse.ProtoReflect.Descriptor instead.
 func (*AppendBatchResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{6}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AppendBatchResponse) GetResults() []*AppendBatchResult {
@@ -837,7 +1032,7 @@ type AppendBatchResult struct {
 
 func (x *AppendBatchResult) Reset() {
 	*x = AppendBatchResult{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[7]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +1044,7 @@ func (x *AppendBatchResult) String() string {
 func (*AppendBatchResult) ProtoMessage() {}
 
 func (x *AppendBatchResult) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[7]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +1057,7 @@ func (x *AppendBatchResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendBatchResult.ProtoReflect.Descriptor instead.
 func (*AppendBatchResult) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{7}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AppendBatchResult) GetOutcome() isAppendBatchResult_Outcome {
@@ -922,7 +1117,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[8]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1129,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[8]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1142,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{8}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Error) GetCode() int32 {
@@ -989,7 +1184,7 @@ type AppendStreamRequest struct {
 
 func (x *AppendStreamRequest) Reset() {
 	*x = AppendStreamRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[9]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1196,7 @@ func (x *AppendStreamRequest) String() string {
 func (*AppendStreamRequest) ProtoMessage() {}
 
 func (x *AppendStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[9]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1209,7 @@ func (x *AppendStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendStreamRequest.ProtoReflect.Descriptor instead.
 func (*AppendStreamRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{9}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AppendStreamRequest) GetTag() uint64 {
@@ -1045,7 +1240,7 @@ type AppendStreamResponse struct {
 
 func (x *AppendStreamResponse) Reset() {
 	*x = AppendStreamResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[10]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1252,7 @@ func (x *AppendStreamResponse) String() string {
 func (*AppendStreamResponse) ProtoMessage() {}
 
 func (x *AppendStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[10]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1265,7 @@ func (x *AppendStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendStreamResponse.ProtoReflect.Descriptor instead.
 func (*AppendStreamResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{10}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AppendStreamResponse) GetTag() uint64 {
@@ -1137,7 +1332,7 @@ type Consistency struct {
 
 func (x *Consistency) Reset() {
 	*x = Consistency{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[11]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1344,7 @@ func (x *Consistency) String() string {
 func (*Consistency) ProtoMessage() {}
 
 func (x *Consistency) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[11]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1357,7 @@ func (x *Consistency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consistency.ProtoReflect.Descriptor instead.
 func (*Consistency) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{11}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Consistency) GetLevel() isConsistency_Level {
@@ -1254,7 +1449,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[12]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1461,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[12]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1474,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{12}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReadRequest) GetTimeline() string {
@@ -1418,7 +1613,7 @@ type ReadAck struct {
 
 func (x *ReadAck) Reset() {
 	*x = ReadAck{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[13]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1625,7 @@ func (x *ReadAck) String() string {
 func (*ReadAck) ProtoMessage() {}
 
 func (x *ReadAck) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[13]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1638,7 @@ func (x *ReadAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadAck.ProtoReflect.Descriptor instead.
 func (*ReadAck) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{13}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReadAck) GetDeliveredSeqId() uint64 {
@@ -1485,7 +1680,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[14]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +1692,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[14]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +1705,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{14}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReadResponse) GetMessages() []*Message {
@@ -1598,7 +1793,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1805,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[15]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1818,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{15}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetRequest) GetTimeline() string {
@@ -1693,7 +1888,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1900,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[16]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +1913,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{16}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetResponse) GetMessage() *Message {
@@ -1775,7 +1970,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +1982,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[17]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +1995,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{17}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SyncRequest) GetReader() string {
@@ -1867,7 +2062,7 @@ type SyncPosition struct {
 
 func (x *SyncPosition) Reset() {
 	*x = SyncPosition{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2074,7 @@ func (x *SyncPosition) String() string {
 func (*SyncPosition) ProtoMessage() {}
 
 func (x *SyncPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[18]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2087,7 @@ func (x *SyncPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncPosition.ProtoReflect.Descriptor instead.
 func (*SyncPosition) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{18}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SyncPosition) GetTimeline() string {
@@ -1974,7 +2169,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2181,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[19]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2194,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{19}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SyncResponse) GetTimelines() []*SyncTimeline {
@@ -2066,7 +2261,7 @@ type SyncTimeline struct {
 
 func (x *SyncTimeline) Reset() {
 	*x = SyncTimeline{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2078,7 +2273,7 @@ func (x *SyncTimeline) String() string {
 func (*SyncTimeline) ProtoMessage() {}
 
 func (x *SyncTimeline) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[20]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2091,7 +2286,7 @@ func (x *SyncTimeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncTimeline.ProtoReflect.Descriptor instead.
 func (*SyncTimeline) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{20}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SyncTimeline) GetTimeline() *Timeline {
@@ -2155,7 +2350,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2362,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[21]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2375,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{21}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *VerifyRequest) GetTimeline() string {
@@ -2216,7 +2411,7 @@ type VerifyPoint struct {
 
 func (x *VerifyPoint) Reset() {
 	*x = VerifyPoint{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2423,7 @@ func (x *VerifyPoint) String() string {
 func (*VerifyPoint) ProtoMessage() {}
 
 func (x *VerifyPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[22]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2436,7 @@ func (x *VerifyPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyPoint.ProtoReflect.Descriptor instead.
 func (*VerifyPoint) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{22}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *VerifyPoint) GetSeqId() uint64 {
@@ -2278,7 +2473,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2485,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[23]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2498,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{23}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *VerifyResponse) GetEqual() bool {
@@ -2372,7 +2567,7 @@ type TailRequest struct {
 
 func (x *TailRequest) Reset() {
 	*x = TailRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2579,7 @@ func (x *TailRequest) String() string {
 func (*TailRequest) ProtoMessage() {}
 
 func (x *TailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[24]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2592,7 @@ func (x *TailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailRequest.ProtoReflect.Descriptor instead.
 func (*TailRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{24}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TailRequest) GetSubscribe() []*TailSubscription {
@@ -2443,7 +2638,7 @@ type TailSubscription struct {
 
 func (x *TailSubscription) Reset() {
 	*x = TailSubscription{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +2650,7 @@ func (x *TailSubscription) String() string {
 func (*TailSubscription) ProtoMessage() {}
 
 func (x *TailSubscription) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[25]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +2663,7 @@ func (x *TailSubscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailSubscription.ProtoReflect.Descriptor instead.
 func (*TailSubscription) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{25}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TailSubscription) GetTag() uint64 {
@@ -2559,7 +2754,7 @@ type TailResponse struct {
 
 func (x *TailResponse) Reset() {
 	*x = TailResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +2766,7 @@ func (x *TailResponse) String() string {
 func (*TailResponse) ProtoMessage() {}
 
 func (x *TailResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[26]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +2779,7 @@ func (x *TailResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailResponse.ProtoReflect.Descriptor instead.
 func (*TailResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{26}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TailResponse) GetEvents() []*TailEvent {
@@ -2634,7 +2829,7 @@ type TailEvent struct {
 
 func (x *TailEvent) Reset() {
 	*x = TailEvent{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2841,7 @@ func (x *TailEvent) String() string {
 func (*TailEvent) ProtoMessage() {}
 
 func (x *TailEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[27]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2854,7 @@ func (x *TailEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailEvent.ProtoReflect.Descriptor instead.
 func (*TailEvent) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{27}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TailEvent) GetTag() uint64 {
@@ -2788,7 +2983,7 @@ type TailMessages struct {
 
 func (x *TailMessages) Reset() {
 	*x = TailMessages{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2800,7 +2995,7 @@ func (x *TailMessages) String() string {
 func (*TailMessages) ProtoMessage() {}
 
 func (x *TailMessages) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[28]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2813,7 +3008,7 @@ func (x *TailMessages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailMessages.ProtoReflect.Descriptor instead.
 func (*TailMessages) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{28}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TailMessages) GetMessages() []*Message {
@@ -2839,7 +3034,7 @@ type TailNotice struct {
 
 func (x *TailNotice) Reset() {
 	*x = TailNotice{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2851,7 +3046,7 @@ func (x *TailNotice) String() string {
 func (*TailNotice) ProtoMessage() {}
 
 func (x *TailNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[29]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2864,7 +3059,7 @@ func (x *TailNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailNotice.ProtoReflect.Descriptor instead.
 func (*TailNotice) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{29}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TailNotice) GetLastSeqId() uint64 {
@@ -2884,7 +3079,7 @@ type TailCaughtUp struct {
 
 func (x *TailCaughtUp) Reset() {
 	*x = TailCaughtUp{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2896,7 +3091,7 @@ func (x *TailCaughtUp) String() string {
 func (*TailCaughtUp) ProtoMessage() {}
 
 func (x *TailCaughtUp) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[30]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2909,7 +3104,7 @@ func (x *TailCaughtUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailCaughtUp.ProtoReflect.Descriptor instead.
 func (*TailCaughtUp) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{30}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TailCaughtUp) GetLastSeqId() uint64 {
@@ -2928,7 +3123,7 @@ type TailTrimmed struct {
 
 func (x *TailTrimmed) Reset() {
 	*x = TailTrimmed{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2940,7 +3135,7 @@ func (x *TailTrimmed) String() string {
 func (*TailTrimmed) ProtoMessage() {}
 
 func (x *TailTrimmed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[31]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2953,7 +3148,7 @@ func (x *TailTrimmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailTrimmed.ProtoReflect.Descriptor instead.
 func (*TailTrimmed) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{31}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TailTrimmed) GetFirstSeqId() uint64 {
@@ -2971,7 +3166,7 @@ type TailUnsubscribed struct {
 
 func (x *TailUnsubscribed) Reset() {
 	*x = TailUnsubscribed{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2983,7 +3178,7 @@ func (x *TailUnsubscribed) String() string {
 func (*TailUnsubscribed) ProtoMessage() {}
 
 func (x *TailUnsubscribed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[32]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2996,7 +3191,7 @@ func (x *TailUnsubscribed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailUnsubscribed.ProtoReflect.Descriptor instead.
 func (*TailUnsubscribed) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{32}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{34}
 }
 
 type ChangesRequest struct {
@@ -3019,7 +3214,7 @@ type ChangesRequest struct {
 
 func (x *ChangesRequest) Reset() {
 	*x = ChangesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3226,7 @@ func (x *ChangesRequest) String() string {
 func (*ChangesRequest) ProtoMessage() {}
 
 func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[33]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3239,7 @@ func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
 func (*ChangesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{33}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ChangesRequest) GetStart() isChangesRequest_Start {
@@ -3125,7 +3320,7 @@ type ChangesResponse struct {
 
 func (x *ChangesResponse) Reset() {
 	*x = ChangesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3137,7 +3332,7 @@ func (x *ChangesResponse) String() string {
 func (*ChangesResponse) ProtoMessage() {}
 
 func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[34]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3150,7 +3345,7 @@ func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesResponse.ProtoReflect.Descriptor instead.
 func (*ChangesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{34}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ChangesResponse) GetChanges() []*Change {
@@ -3208,7 +3403,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3220,7 +3415,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[35]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3233,7 +3428,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{35}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Change) GetPosition() []byte {
@@ -3341,7 +3536,7 @@ type AckRequest struct {
 
 func (x *AckRequest) Reset() {
 	*x = AckRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3353,7 +3548,7 @@ func (x *AckRequest) String() string {
 func (*AckRequest) ProtoMessage() {}
 
 func (x *AckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[36]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3366,7 +3561,7 @@ func (x *AckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckRequest.ProtoReflect.Descriptor instead.
 func (*AckRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{36}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *AckRequest) GetReader() string {
@@ -3407,7 +3602,7 @@ type AckItem struct {
 
 func (x *AckItem) Reset() {
 	*x = AckItem{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3419,7 +3614,7 @@ func (x *AckItem) String() string {
 func (*AckItem) ProtoMessage() {}
 
 func (x *AckItem) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[37]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3432,7 +3627,7 @@ func (x *AckItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckItem.ProtoReflect.Descriptor instead.
 func (*AckItem) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{37}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AckItem) GetTimeline() string {
@@ -3474,7 +3669,7 @@ type AckResponse struct {
 
 func (x *AckResponse) Reset() {
 	*x = AckResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3486,7 +3681,7 @@ func (x *AckResponse) String() string {
 func (*AckResponse) ProtoMessage() {}
 
 func (x *AckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[38]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3499,7 +3694,7 @@ func (x *AckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckResponse.ProtoReflect.Descriptor instead.
 func (*AckResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{38}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AckResponse) GetCursors() []*Cursor {
@@ -3540,7 +3735,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3552,7 +3747,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[39]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3565,7 +3760,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{39}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Cursor) GetTimeline() string {
@@ -3655,7 +3850,7 @@ type ListCursorsRequest struct {
 
 func (x *ListCursorsRequest) Reset() {
 	*x = ListCursorsRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3667,7 +3862,7 @@ func (x *ListCursorsRequest) String() string {
 func (*ListCursorsRequest) ProtoMessage() {}
 
 func (x *ListCursorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[40]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3680,7 +3875,7 @@ func (x *ListCursorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCursorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCursorsRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{40}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListCursorsRequest) GetBy() isListCursorsRequest_By {
@@ -3782,7 +3977,7 @@ type ListCursorsResponse struct {
 
 func (x *ListCursorsResponse) Reset() {
 	*x = ListCursorsResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3794,7 +3989,7 @@ func (x *ListCursorsResponse) String() string {
 func (*ListCursorsResponse) ProtoMessage() {}
 
 func (x *ListCursorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[41]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3807,7 +4002,7 @@ func (x *ListCursorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCursorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCursorsResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{41}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListCursorsResponse) GetCursors() []*Cursor {
@@ -3865,7 +4060,7 @@ type SetRecipientsRequest struct {
 
 func (x *SetRecipientsRequest) Reset() {
 	*x = SetRecipientsRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[42]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3877,7 +4072,7 @@ func (x *SetRecipientsRequest) String() string {
 func (*SetRecipientsRequest) ProtoMessage() {}
 
 func (x *SetRecipientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[42]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3890,7 +4085,7 @@ func (x *SetRecipientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRecipientsRequest.ProtoReflect.Descriptor instead.
 func (*SetRecipientsRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{42}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SetRecipientsRequest) GetTimeline() string {
@@ -3940,7 +4135,7 @@ type SetRecipientsResponse struct {
 
 func (x *SetRecipientsResponse) Reset() {
 	*x = SetRecipientsResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[43]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3952,7 +4147,7 @@ func (x *SetRecipientsResponse) String() string {
 func (*SetRecipientsResponse) ProtoMessage() {}
 
 func (x *SetRecipientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[43]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3965,7 +4160,7 @@ func (x *SetRecipientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRecipientsResponse.ProtoReflect.Descriptor instead.
 func (*SetRecipientsResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{43}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SetRecipientsResponse) GetVersion() uint64 {
@@ -4003,7 +4198,7 @@ type ListRecipientsRequest struct {
 
 func (x *ListRecipientsRequest) Reset() {
 	*x = ListRecipientsRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4015,7 +4210,7 @@ func (x *ListRecipientsRequest) String() string {
 func (*ListRecipientsRequest) ProtoMessage() {}
 
 func (x *ListRecipientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[44]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4028,7 +4223,7 @@ func (x *ListRecipientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRecipientsRequest.ProtoReflect.Descriptor instead.
 func (*ListRecipientsRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{44}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListRecipientsRequest) GetTimeline() string {
@@ -4076,7 +4271,7 @@ type ListRecipientsResponse struct {
 
 func (x *ListRecipientsResponse) Reset() {
 	*x = ListRecipientsResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4088,7 +4283,7 @@ func (x *ListRecipientsResponse) String() string {
 func (*ListRecipientsResponse) ProtoMessage() {}
 
 func (x *ListRecipientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[45]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4101,7 +4296,7 @@ func (x *ListRecipientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRecipientsResponse.ProtoReflect.Descriptor instead.
 func (*ListRecipientsResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{45}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListRecipientsResponse) GetInboxes() []string {
@@ -4168,7 +4363,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4180,7 +4375,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[46]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4193,7 +4388,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{46}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Timeline) GetTimeline() string {
@@ -4279,7 +4474,7 @@ type UpdateTimelineRequest struct {
 
 func (x *UpdateTimelineRequest) Reset() {
 	*x = UpdateTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4291,7 +4486,7 @@ func (x *UpdateTimelineRequest) String() string {
 func (*UpdateTimelineRequest) ProtoMessage() {}
 
 func (x *UpdateTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[47]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4304,7 +4499,7 @@ func (x *UpdateTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTimelineRequest.ProtoReflect.Descriptor instead.
 func (*UpdateTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{47}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *UpdateTimelineRequest) GetTimeline() string {
@@ -4338,7 +4533,7 @@ type UpdateTimelineResponse struct {
 
 func (x *UpdateTimelineResponse) Reset() {
 	*x = UpdateTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4350,7 +4545,7 @@ func (x *UpdateTimelineResponse) String() string {
 func (*UpdateTimelineResponse) ProtoMessage() {}
 
 func (x *UpdateTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[48]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4363,7 +4558,7 @@ func (x *UpdateTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTimelineResponse.ProtoReflect.Descriptor instead.
 func (*UpdateTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{48}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *UpdateTimelineResponse) GetTimeline() *Timeline {
@@ -4374,6 +4569,297 @@ func (x *UpdateTimelineResponse) GetTimeline() *Timeline {
 }
 
 func (x *UpdateTimelineResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type ReviseRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// The message to revise: one that was appended to this timeline, not an entry of an inbox
+	// nor a revision entry.
+	SeqId uint64 `protobuf:"varint,2,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
+	// If given, the call fails with REVISION_CONFLICT unless it is the message's revision; 0
+	// asks for a message that was never revised.
+	ExpectedRevision *uint64 `protobuf:"varint,3,opt,name=expected_revision,json=expectedRevision,proto3,oneof" json:"expected_revision,omitempty"`
+	// The id of the revision, 1 to 64 bytes, which no message of the timeline has. A retry has
+	// the same one.
+	MessageId string `protobuf:"bytes,4,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// Who revises, at most 128 bytes. The message keeps its own sender.
+	Sender string `protobuf:"bytes,5,opt,name=sender,proto3" json:"sender,omitempty"`
+	// Types that are valid to be assigned to Change:
+	//
+	//	*ReviseRequest_Content
+	//	*ReviseRequest_Redact
+	Change        isReviseRequest_Change `protobuf_oneof:"change"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviseRequest) Reset() {
+	*x = ReviseRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviseRequest) ProtoMessage() {}
+
+func (x *ReviseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviseRequest.ProtoReflect.Descriptor instead.
+func (*ReviseRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ReviseRequest) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *ReviseRequest) GetSeqId() uint64 {
+	if x != nil {
+		return x.SeqId
+	}
+	return 0
+}
+
+func (x *ReviseRequest) GetExpectedRevision() uint64 {
+	if x != nil && x.ExpectedRevision != nil {
+		return *x.ExpectedRevision
+	}
+	return 0
+}
+
+func (x *ReviseRequest) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *ReviseRequest) GetSender() string {
+	if x != nil {
+		return x.Sender
+	}
+	return ""
+}
+
+func (x *ReviseRequest) GetChange() isReviseRequest_Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *ReviseRequest) GetContent() *RevisedContent {
+	if x != nil {
+		if x, ok := x.Change.(*ReviseRequest_Content); ok {
+			return x.Content
+		}
+	}
+	return nil
+}
+
+func (x *ReviseRequest) GetRedact() bool {
+	if x != nil {
+		if x, ok := x.Change.(*ReviseRequest_Redact); ok {
+			return x.Redact
+		}
+	}
+	return false
+}
+
+type isReviseRequest_Change interface {
+	isReviseRequest_Change()
+}
+
+type ReviseRequest_Content struct {
+	Content *RevisedContent `protobuf:"bytes,6,opt,name=content,proto3,oneof"`
+}
+
+type ReviseRequest_Redact struct {
+	// Must be true. Takes type, payload and attributes away, for good: also from earlier
+	// revisions. docs/guarantees.md says when they are gone from disks.
+	Redact bool `protobuf:"varint,7,opt,name=redact,proto3,oneof"`
+}
+
+func (*ReviseRequest_Content) isReviseRequest_Change() {}
+
+func (*ReviseRequest_Redact) isReviseRequest_Change() {}
+
+// RevisedContent replaces what a message says, as a whole.
+type RevisedContent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 64 bytes.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// At most 256 KiB.
+	Payload []byte `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
+	// At most 4 KiB, all keys and values together.
+	Attributes    map[string]string `protobuf:"bytes,3,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevisedContent) Reset() {
+	*x = RevisedContent{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevisedContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevisedContent) ProtoMessage() {}
+
+func (x *RevisedContent) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevisedContent.ProtoReflect.Descriptor instead.
+func (*RevisedContent) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *RevisedContent) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *RevisedContent) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *RevisedContent) GetAttributes() map[string]string {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+type ReviseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision that was made, from 1.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Of its entry in the timeline.
+	SeqId      uint64                 `protobuf:"varint,2,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
+	ServerTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
+	Digest     []byte                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The same revision was made before; the fields above are those of the first time.
+	Duplicate bool `protobuf:"varint,5,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	// How many inboxes got a reference to the entry; 0 for a duplicate.
+	Inboxes       uint32 `protobuf:"varint,6,opt,name=inboxes,proto3" json:"inboxes,omitempty"`
+	Position      []byte `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviseResponse) Reset() {
+	*x = ReviseResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviseResponse) ProtoMessage() {}
+
+func (x *ReviseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviseResponse.ProtoReflect.Descriptor instead.
+func (*ReviseResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *ReviseResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ReviseResponse) GetSeqId() uint64 {
+	if x != nil {
+		return x.SeqId
+	}
+	return 0
+}
+
+func (x *ReviseResponse) GetServerTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ServerTime
+	}
+	return nil
+}
+
+func (x *ReviseResponse) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *ReviseResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
+func (x *ReviseResponse) GetInboxes() uint32 {
+	if x != nil {
+		return x.Inboxes
+	}
+	return 0
+}
+
+func (x *ReviseResponse) GetPosition() []byte {
 	if x != nil {
 		return x.Position
 	}
@@ -4392,7 +4878,7 @@ type TrimRequest struct {
 
 func (x *TrimRequest) Reset() {
 	*x = TrimRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4404,7 +4890,7 @@ func (x *TrimRequest) String() string {
 func (*TrimRequest) ProtoMessage() {}
 
 func (x *TrimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[49]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4417,7 +4903,7 @@ func (x *TrimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimRequest.ProtoReflect.Descriptor instead.
 func (*TrimRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{49}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *TrimRequest) GetTimeline() string {
@@ -4448,7 +4934,7 @@ type TrimResponse struct {
 
 func (x *TrimResponse) Reset() {
 	*x = TrimResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4460,7 +4946,7 @@ func (x *TrimResponse) String() string {
 func (*TrimResponse) ProtoMessage() {}
 
 func (x *TrimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[50]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4473,7 +4959,7 @@ func (x *TrimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimResponse.ProtoReflect.Descriptor instead.
 func (*TrimResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{50}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *TrimResponse) GetTimeline() *Timeline {
@@ -4521,7 +5007,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4533,7 +5019,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4546,7 +5032,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Policy) GetPrefix() string {
@@ -4611,7 +5097,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4623,7 +5109,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4636,7 +5122,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SetPolicyRequest) GetPolicy() *Policy {
@@ -4668,7 +5154,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4680,7 +5166,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4693,7 +5179,7 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SetPolicyResponse) GetTimelinesSeen() uint64 {
@@ -4743,7 +5229,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4755,7 +5241,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4768,7 +5254,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{54}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ImportRequest) GetTimeline() string {
@@ -4805,7 +5291,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4817,7 +5303,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4830,7 +5316,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{55}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ImportResponse) GetTimeline() *Timeline {
@@ -4863,7 +5349,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4875,7 +5361,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4888,7 +5374,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{56}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListPoliciesRequest) GetConsistency() *Consistency {
@@ -4909,7 +5395,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4921,7 +5407,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4934,7 +5420,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{57}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*Policy {
@@ -4970,7 +5456,7 @@ type DeleteTimelineRequest struct {
 
 func (x *DeleteTimelineRequest) Reset() {
 	*x = DeleteTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4982,7 +5468,7 @@ func (x *DeleteTimelineRequest) String() string {
 func (*DeleteTimelineRequest) ProtoMessage() {}
 
 func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4995,7 +5481,7 @@ func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTimelineRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{58}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *DeleteTimelineRequest) GetTimeline() string {
@@ -5026,7 +5512,7 @@ type DeleteTimelineResponse struct {
 
 func (x *DeleteTimelineResponse) Reset() {
 	*x = DeleteTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5038,7 +5524,7 @@ func (x *DeleteTimelineResponse) String() string {
 func (*DeleteTimelineResponse) ProtoMessage() {}
 
 func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5051,7 +5537,7 @@ func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTimelineResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{59}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *DeleteTimelineResponse) GetTimeline() *Timeline {
@@ -5078,7 +5564,7 @@ type GetTimelineRequest struct {
 
 func (x *GetTimelineRequest) Reset() {
 	*x = GetTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5090,7 +5576,7 @@ func (x *GetTimelineRequest) String() string {
 func (*GetTimelineRequest) ProtoMessage() {}
 
 func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5103,7 +5589,7 @@ func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineRequest.ProtoReflect.Descriptor instead.
 func (*GetTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{60}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *GetTimelineRequest) GetTimeline() string {
@@ -5131,7 +5617,7 @@ type GetTimelineResponse struct {
 
 func (x *GetTimelineResponse) Reset() {
 	*x = GetTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[61]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5143,7 +5629,7 @@ func (x *GetTimelineResponse) String() string {
 func (*GetTimelineResponse) ProtoMessage() {}
 
 func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[61]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5156,7 +5642,7 @@ func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineResponse.ProtoReflect.Descriptor instead.
 func (*GetTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{61}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *GetTimelineResponse) GetTimeline() *Timeline {
@@ -5197,7 +5683,7 @@ type ListTimelinesRequest struct {
 
 func (x *ListTimelinesRequest) Reset() {
 	*x = ListTimelinesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5209,7 +5695,7 @@ func (x *ListTimelinesRequest) String() string {
 func (*ListTimelinesRequest) ProtoMessage() {}
 
 func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5222,7 +5708,7 @@ func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelinesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{62}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ListTimelinesRequest) GetPrefix() string {
@@ -5275,7 +5761,7 @@ type ListTimelinesResponse struct {
 
 func (x *ListTimelinesResponse) Reset() {
 	*x = ListTimelinesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5287,7 +5773,7 @@ func (x *ListTimelinesResponse) String() string {
 func (*ListTimelinesResponse) ProtoMessage() {}
 
 func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5300,7 +5786,7 @@ func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelinesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{63}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ListTimelinesResponse) GetCount() uint64 {
@@ -5346,7 +5832,7 @@ type Consistency_Linearizable struct {
 
 func (x *Consistency_Linearizable) Reset() {
 	*x = Consistency_Linearizable{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[67]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5358,7 +5844,7 @@ func (x *Consistency_Linearizable) String() string {
 func (*Consistency_Linearizable) ProtoMessage() {}
 
 func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[67]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5371,7 +5857,7 @@ func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consistency_Linearizable.ProtoReflect.Descriptor instead.
 func (*Consistency_Linearizable) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{11, 0}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{13, 0}
 }
 
 type Consistency_Session struct {
@@ -5383,7 +5869,7 @@ type Consistency_Session struct {
 
 func (x *Consistency_Session) Reset() {
 	*x = Consistency_Session{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[68]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5395,7 +5881,7 @@ func (x *Consistency_Session) String() string {
 func (*Consistency_Session) ProtoMessage() {}
 
 func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[68]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5408,7 +5894,7 @@ func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consistency_Session.ProtoReflect.Descriptor instead.
 func (*Consistency_Session) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{11, 1}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{13, 1}
 }
 
 func (x *Consistency_Session) GetPosition() []byte {
@@ -5429,7 +5915,7 @@ type Consistency_Local struct {
 
 func (x *Consistency_Local) Reset() {
 	*x = Consistency_Local{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[69]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5441,7 +5927,7 @@ func (x *Consistency_Local) String() string {
 func (*Consistency_Local) ProtoMessage() {}
 
 func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[69]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5454,7 +5940,7 @@ func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consistency_Local.ProtoReflect.Descriptor instead.
 func (*Consistency_Local) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{11, 2}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{13, 2}
 }
 
 func (x *Consistency_Local) GetMaxStalenessMillis() uint64 {
@@ -5468,7 +5954,7 @@ var File_rpc_tidemarkv1_timeline_proto protoreflect.FileDescriptor
 
 const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\n" +
-	"\x1drpc/tidemarkv1/timeline.proto\x12\vtidemark.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x03\n" +
+	"\x1drpc/tidemarkv1/timeline.proto\x12\vtidemark.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x04\n" +
 	"\aMessage\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x15\n" +
 	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x12\x1d\n" +
@@ -5486,10 +5972,27 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"serverTime\x12\x16\n" +
 	"\x06digest\x18\n" +
 	" \x01(\fR\x06digest\x12+\n" +
-	"\x06source\x18\v \x01(\v2\x13.tidemark.v1.SourceR\x06source\x1a=\n" +
+	"\x06source\x18\v \x01(\v2\x13.tidemark.v1.SourceR\x06source\x121\n" +
+	"\brevision\x18\f \x01(\v2\x15.tidemark.v1.RevisionR\brevision\x12.\n" +
+	"\arevises\x18\r \x01(\v2\x14.tidemark.v1.RevisesR\arevises\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"g\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbd\x01\n" +
+	"\bRevision\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x15\n" +
+	"\x06seq_id\x18\x03 \x01(\x04R\x05seqId\x12\x1a\n" +
+	"\bredacted\x18\x04 \x01(\bR\bredacted\x122\n" +
+	"\x15original_content_hash\x18\x05 \x01(\fR\x13originalContentHash\"\xaf\x01\n" +
+	"\aRevises\x12\x15\n" +
+	"\x06seq_id\x18\x01 \x01(\x04R\x05seqId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1a\n" +
+	"\bredacted\x18\x03 \x01(\bR\bredacted\x12!\n" +
+	"\fcontent_hash\x18\x04 \x01(\fR\vcontentHash\x12\x1e\n" +
+	"\n" +
+	"superseded\x18\x05 \x01(\bR\n" +
+	"superseded\x12\x12\n" +
+	"\x04gone\x18\x06 \x01(\bR\x04gone\"g\n" +
 	"\x06Source\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x15\n" +
 	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x12\x16\n" +
@@ -5818,7 +6321,36 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"g\n" +
 	"\x16UpdateTimelineResponse\x121\n" +
 	"\btimeline\x18\x01 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\fR\bposition\"K\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\"\x9e\x02\n" +
+	"\rReviseRequest\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x15\n" +
+	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x120\n" +
+	"\x11expected_revision\x18\x03 \x01(\x04H\x01R\x10expectedRevision\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x04 \x01(\tR\tmessageId\x12\x16\n" +
+	"\x06sender\x18\x05 \x01(\tR\x06sender\x127\n" +
+	"\acontent\x18\x06 \x01(\v2\x1b.tidemark.v1.RevisedContentH\x00R\acontent\x12\x18\n" +
+	"\x06redact\x18\a \x01(\bH\x00R\x06redactB\b\n" +
+	"\x06changeB\x14\n" +
+	"\x12_expected_revision\"\xca\x01\n" +
+	"\x0eRevisedContent\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
+	"\apayload\x18\x02 \x01(\fR\apayload\x12K\n" +
+	"\n" +
+	"attributes\x18\x03 \x03(\v2+.tidemark.v1.RevisedContent.AttributesEntryR\n" +
+	"attributes\x1a=\n" +
+	"\x0fAttributesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xec\x01\n" +
+	"\x0eReviseResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x15\n" +
+	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x12;\n" +
+	"\vserver_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"serverTime\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x1c\n" +
+	"\tduplicate\x18\x05 \x01(\bR\tduplicate\x12\x18\n" +
+	"\ainboxes\x18\x06 \x01(\rR\ainboxes\x12\x1a\n" +
+	"\bposition\x18\a \x01(\fR\bposition\"K\n" +
 	"\vTrimRequest\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12 \n" +
 	"\ffirst_seq_id\x18\x02 \x01(\x04R\n" +
@@ -5904,7 +6436,7 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x11TAIL_PRIORITY_LOW\x10\x03*F\n" +
 	"\vCursorOrder\x12\x1c\n" +
 	"\x18CURSOR_ORDER_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\xbf\f\n" +
+	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\x82\r\n" +
 	"\x0fTimelineService\x12A\n" +
 	"\x06Append\x12\x1a.tidemark.v1.AppendRequest\x1a\x1b.tidemark.v1.AppendResponse\x12P\n" +
 	"\vAppendBatch\x12\x1f.tidemark.v1.AppendBatchRequest\x1a .tidemark.v1.AppendBatchResponse\x12W\n" +
@@ -5913,7 +6445,8 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x03Get\x12\x17.tidemark.v1.GetRequest\x1a\x18.tidemark.v1.GetResponse\x12;\n" +
 	"\x04Sync\x12\x18.tidemark.v1.SyncRequest\x1a\x19.tidemark.v1.SyncResponse\x12A\n" +
 	"\x06Verify\x12\x1a.tidemark.v1.VerifyRequest\x1a\x1b.tidemark.v1.VerifyResponse\x12?\n" +
-	"\x04Tail\x12\x18.tidemark.v1.TailRequest\x1a\x19.tidemark.v1.TailResponse(\x010\x01\x12F\n" +
+	"\x04Tail\x12\x18.tidemark.v1.TailRequest\x1a\x19.tidemark.v1.TailResponse(\x010\x01\x12A\n" +
+	"\x06Revise\x12\x1a.tidemark.v1.ReviseRequest\x1a\x1b.tidemark.v1.ReviseResponse\x12F\n" +
 	"\aChanges\x12\x1b.tidemark.v1.ChangesRequest\x1a\x1c.tidemark.v1.ChangesResponse0\x01\x128\n" +
 	"\x03Ack\x12\x17.tidemark.v1.AckRequest\x1a\x18.tidemark.v1.AckResponse\x12P\n" +
 	"\vListCursors\x12\x1f.tidemark.v1.ListCursorsRequest\x1a .tidemark.v1.ListCursorsResponse\x12V\n" +
@@ -5941,211 +6474,225 @@ func file_rpc_tidemarkv1_timeline_proto_rawDescGZIP() []byte {
 }
 
 var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
+var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 78)
 var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(Direction)(0),                   // 0: tidemark.v1.Direction
 	(SyncPriority)(0),                // 1: tidemark.v1.SyncPriority
 	(TailPriority)(0),                // 2: tidemark.v1.TailPriority
 	(CursorOrder)(0),                 // 3: tidemark.v1.CursorOrder
 	(*Message)(nil),                  // 4: tidemark.v1.Message
-	(*Source)(nil),                   // 5: tidemark.v1.Source
-	(*AppendRequest)(nil),            // 6: tidemark.v1.AppendRequest
-	(*FanOut)(nil),                   // 7: tidemark.v1.FanOut
-	(*AppendResponse)(nil),           // 8: tidemark.v1.AppendResponse
-	(*AppendBatchRequest)(nil),       // 9: tidemark.v1.AppendBatchRequest
-	(*AppendBatchResponse)(nil),      // 10: tidemark.v1.AppendBatchResponse
-	(*AppendBatchResult)(nil),        // 11: tidemark.v1.AppendBatchResult
-	(*Error)(nil),                    // 12: tidemark.v1.Error
-	(*AppendStreamRequest)(nil),      // 13: tidemark.v1.AppendStreamRequest
-	(*AppendStreamResponse)(nil),     // 14: tidemark.v1.AppendStreamResponse
-	(*Consistency)(nil),              // 15: tidemark.v1.Consistency
-	(*ReadRequest)(nil),              // 16: tidemark.v1.ReadRequest
-	(*ReadAck)(nil),                  // 17: tidemark.v1.ReadAck
-	(*ReadResponse)(nil),             // 18: tidemark.v1.ReadResponse
-	(*GetRequest)(nil),               // 19: tidemark.v1.GetRequest
-	(*GetResponse)(nil),              // 20: tidemark.v1.GetResponse
-	(*SyncRequest)(nil),              // 21: tidemark.v1.SyncRequest
-	(*SyncPosition)(nil),             // 22: tidemark.v1.SyncPosition
-	(*SyncResponse)(nil),             // 23: tidemark.v1.SyncResponse
-	(*SyncTimeline)(nil),             // 24: tidemark.v1.SyncTimeline
-	(*VerifyRequest)(nil),            // 25: tidemark.v1.VerifyRequest
-	(*VerifyPoint)(nil),              // 26: tidemark.v1.VerifyPoint
-	(*VerifyResponse)(nil),           // 27: tidemark.v1.VerifyResponse
-	(*TailRequest)(nil),              // 28: tidemark.v1.TailRequest
-	(*TailSubscription)(nil),         // 29: tidemark.v1.TailSubscription
-	(*TailResponse)(nil),             // 30: tidemark.v1.TailResponse
-	(*TailEvent)(nil),                // 31: tidemark.v1.TailEvent
-	(*TailMessages)(nil),             // 32: tidemark.v1.TailMessages
-	(*TailNotice)(nil),               // 33: tidemark.v1.TailNotice
-	(*TailCaughtUp)(nil),             // 34: tidemark.v1.TailCaughtUp
-	(*TailTrimmed)(nil),              // 35: tidemark.v1.TailTrimmed
-	(*TailUnsubscribed)(nil),         // 36: tidemark.v1.TailUnsubscribed
-	(*ChangesRequest)(nil),           // 37: tidemark.v1.ChangesRequest
-	(*ChangesResponse)(nil),          // 38: tidemark.v1.ChangesResponse
-	(*Change)(nil),                   // 39: tidemark.v1.Change
-	(*AckRequest)(nil),               // 40: tidemark.v1.AckRequest
-	(*AckItem)(nil),                  // 41: tidemark.v1.AckItem
-	(*AckResponse)(nil),              // 42: tidemark.v1.AckResponse
-	(*Cursor)(nil),                   // 43: tidemark.v1.Cursor
-	(*ListCursorsRequest)(nil),       // 44: tidemark.v1.ListCursorsRequest
-	(*ListCursorsResponse)(nil),      // 45: tidemark.v1.ListCursorsResponse
-	(*SetRecipientsRequest)(nil),     // 46: tidemark.v1.SetRecipientsRequest
-	(*SetRecipientsResponse)(nil),    // 47: tidemark.v1.SetRecipientsResponse
-	(*ListRecipientsRequest)(nil),    // 48: tidemark.v1.ListRecipientsRequest
-	(*ListRecipientsResponse)(nil),   // 49: tidemark.v1.ListRecipientsResponse
-	(*Timeline)(nil),                 // 50: tidemark.v1.Timeline
-	(*UpdateTimelineRequest)(nil),    // 51: tidemark.v1.UpdateTimelineRequest
-	(*UpdateTimelineResponse)(nil),   // 52: tidemark.v1.UpdateTimelineResponse
-	(*TrimRequest)(nil),              // 53: tidemark.v1.TrimRequest
-	(*TrimResponse)(nil),             // 54: tidemark.v1.TrimResponse
-	(*Policy)(nil),                   // 55: tidemark.v1.Policy
-	(*SetPolicyRequest)(nil),         // 56: tidemark.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),        // 57: tidemark.v1.SetPolicyResponse
-	(*ImportRequest)(nil),            // 58: tidemark.v1.ImportRequest
-	(*ImportResponse)(nil),           // 59: tidemark.v1.ImportResponse
-	(*ListPoliciesRequest)(nil),      // 60: tidemark.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),     // 61: tidemark.v1.ListPoliciesResponse
-	(*DeleteTimelineRequest)(nil),    // 62: tidemark.v1.DeleteTimelineRequest
-	(*DeleteTimelineResponse)(nil),   // 63: tidemark.v1.DeleteTimelineResponse
-	(*GetTimelineRequest)(nil),       // 64: tidemark.v1.GetTimelineRequest
-	(*GetTimelineResponse)(nil),      // 65: tidemark.v1.GetTimelineResponse
-	(*ListTimelinesRequest)(nil),     // 66: tidemark.v1.ListTimelinesRequest
-	(*ListTimelinesResponse)(nil),    // 67: tidemark.v1.ListTimelinesResponse
-	nil,                              // 68: tidemark.v1.Message.AttributesEntry
-	nil,                              // 69: tidemark.v1.AppendRequest.AttributesEntry
-	nil,                              // 70: tidemark.v1.Error.MetadataEntry
-	(*Consistency_Linearizable)(nil), // 71: tidemark.v1.Consistency.Linearizable
-	(*Consistency_Session)(nil),      // 72: tidemark.v1.Consistency.Session
-	(*Consistency_Local)(nil),        // 73: tidemark.v1.Consistency.Local
-	nil,                              // 74: tidemark.v1.Timeline.AttributesEntry
-	nil,                              // 75: tidemark.v1.UpdateTimelineRequest.SetEntry
-	(*timestamppb.Timestamp)(nil),    // 76: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 77: google.protobuf.Duration
+	(*Revision)(nil),                 // 5: tidemark.v1.Revision
+	(*Revises)(nil),                  // 6: tidemark.v1.Revises
+	(*Source)(nil),                   // 7: tidemark.v1.Source
+	(*AppendRequest)(nil),            // 8: tidemark.v1.AppendRequest
+	(*FanOut)(nil),                   // 9: tidemark.v1.FanOut
+	(*AppendResponse)(nil),           // 10: tidemark.v1.AppendResponse
+	(*AppendBatchRequest)(nil),       // 11: tidemark.v1.AppendBatchRequest
+	(*AppendBatchResponse)(nil),      // 12: tidemark.v1.AppendBatchResponse
+	(*AppendBatchResult)(nil),        // 13: tidemark.v1.AppendBatchResult
+	(*Error)(nil),                    // 14: tidemark.v1.Error
+	(*AppendStreamRequest)(nil),      // 15: tidemark.v1.AppendStreamRequest
+	(*AppendStreamResponse)(nil),     // 16: tidemark.v1.AppendStreamResponse
+	(*Consistency)(nil),              // 17: tidemark.v1.Consistency
+	(*ReadRequest)(nil),              // 18: tidemark.v1.ReadRequest
+	(*ReadAck)(nil),                  // 19: tidemark.v1.ReadAck
+	(*ReadResponse)(nil),             // 20: tidemark.v1.ReadResponse
+	(*GetRequest)(nil),               // 21: tidemark.v1.GetRequest
+	(*GetResponse)(nil),              // 22: tidemark.v1.GetResponse
+	(*SyncRequest)(nil),              // 23: tidemark.v1.SyncRequest
+	(*SyncPosition)(nil),             // 24: tidemark.v1.SyncPosition
+	(*SyncResponse)(nil),             // 25: tidemark.v1.SyncResponse
+	(*SyncTimeline)(nil),             // 26: tidemark.v1.SyncTimeline
+	(*VerifyRequest)(nil),            // 27: tidemark.v1.VerifyRequest
+	(*VerifyPoint)(nil),              // 28: tidemark.v1.VerifyPoint
+	(*VerifyResponse)(nil),           // 29: tidemark.v1.VerifyResponse
+	(*TailRequest)(nil),              // 30: tidemark.v1.TailRequest
+	(*TailSubscription)(nil),         // 31: tidemark.v1.TailSubscription
+	(*TailResponse)(nil),             // 32: tidemark.v1.TailResponse
+	(*TailEvent)(nil),                // 33: tidemark.v1.TailEvent
+	(*TailMessages)(nil),             // 34: tidemark.v1.TailMessages
+	(*TailNotice)(nil),               // 35: tidemark.v1.TailNotice
+	(*TailCaughtUp)(nil),             // 36: tidemark.v1.TailCaughtUp
+	(*TailTrimmed)(nil),              // 37: tidemark.v1.TailTrimmed
+	(*TailUnsubscribed)(nil),         // 38: tidemark.v1.TailUnsubscribed
+	(*ChangesRequest)(nil),           // 39: tidemark.v1.ChangesRequest
+	(*ChangesResponse)(nil),          // 40: tidemark.v1.ChangesResponse
+	(*Change)(nil),                   // 41: tidemark.v1.Change
+	(*AckRequest)(nil),               // 42: tidemark.v1.AckRequest
+	(*AckItem)(nil),                  // 43: tidemark.v1.AckItem
+	(*AckResponse)(nil),              // 44: tidemark.v1.AckResponse
+	(*Cursor)(nil),                   // 45: tidemark.v1.Cursor
+	(*ListCursorsRequest)(nil),       // 46: tidemark.v1.ListCursorsRequest
+	(*ListCursorsResponse)(nil),      // 47: tidemark.v1.ListCursorsResponse
+	(*SetRecipientsRequest)(nil),     // 48: tidemark.v1.SetRecipientsRequest
+	(*SetRecipientsResponse)(nil),    // 49: tidemark.v1.SetRecipientsResponse
+	(*ListRecipientsRequest)(nil),    // 50: tidemark.v1.ListRecipientsRequest
+	(*ListRecipientsResponse)(nil),   // 51: tidemark.v1.ListRecipientsResponse
+	(*Timeline)(nil),                 // 52: tidemark.v1.Timeline
+	(*UpdateTimelineRequest)(nil),    // 53: tidemark.v1.UpdateTimelineRequest
+	(*UpdateTimelineResponse)(nil),   // 54: tidemark.v1.UpdateTimelineResponse
+	(*ReviseRequest)(nil),            // 55: tidemark.v1.ReviseRequest
+	(*RevisedContent)(nil),           // 56: tidemark.v1.RevisedContent
+	(*ReviseResponse)(nil),           // 57: tidemark.v1.ReviseResponse
+	(*TrimRequest)(nil),              // 58: tidemark.v1.TrimRequest
+	(*TrimResponse)(nil),             // 59: tidemark.v1.TrimResponse
+	(*Policy)(nil),                   // 60: tidemark.v1.Policy
+	(*SetPolicyRequest)(nil),         // 61: tidemark.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),        // 62: tidemark.v1.SetPolicyResponse
+	(*ImportRequest)(nil),            // 63: tidemark.v1.ImportRequest
+	(*ImportResponse)(nil),           // 64: tidemark.v1.ImportResponse
+	(*ListPoliciesRequest)(nil),      // 65: tidemark.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),     // 66: tidemark.v1.ListPoliciesResponse
+	(*DeleteTimelineRequest)(nil),    // 67: tidemark.v1.DeleteTimelineRequest
+	(*DeleteTimelineResponse)(nil),   // 68: tidemark.v1.DeleteTimelineResponse
+	(*GetTimelineRequest)(nil),       // 69: tidemark.v1.GetTimelineRequest
+	(*GetTimelineResponse)(nil),      // 70: tidemark.v1.GetTimelineResponse
+	(*ListTimelinesRequest)(nil),     // 71: tidemark.v1.ListTimelinesRequest
+	(*ListTimelinesResponse)(nil),    // 72: tidemark.v1.ListTimelinesResponse
+	nil,                              // 73: tidemark.v1.Message.AttributesEntry
+	nil,                              // 74: tidemark.v1.AppendRequest.AttributesEntry
+	nil,                              // 75: tidemark.v1.Error.MetadataEntry
+	(*Consistency_Linearizable)(nil), // 76: tidemark.v1.Consistency.Linearizable
+	(*Consistency_Session)(nil),      // 77: tidemark.v1.Consistency.Session
+	(*Consistency_Local)(nil),        // 78: tidemark.v1.Consistency.Local
+	nil,                              // 79: tidemark.v1.Timeline.AttributesEntry
+	nil,                              // 80: tidemark.v1.UpdateTimelineRequest.SetEntry
+	nil,                              // 81: tidemark.v1.RevisedContent.AttributesEntry
+	(*timestamppb.Timestamp)(nil),    // 82: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 83: google.protobuf.Duration
 }
 var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
-	68, // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
-	76, // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
-	76, // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
-	5,  // 3: tidemark.v1.Message.source:type_name -> tidemark.v1.Source
-	69, // 4: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
-	76, // 5: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
-	7,  // 6: tidemark.v1.AppendRequest.fan_out:type_name -> tidemark.v1.FanOut
-	76, // 7: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
-	6,  // 8: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
-	11, // 9: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
-	8,  // 10: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
-	12, // 11: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
-	70, // 12: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
-	6,  // 13: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
-	8,  // 14: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
-	12, // 15: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
-	71, // 16: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
-	72, // 17: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
-	73, // 18: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
-	76, // 19: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
-	0,  // 20: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
-	15, // 21: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
-	17, // 22: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
-	4,  // 23: tidemark.v1.ReadResponse.messages:type_name -> tidemark.v1.Message
-	50, // 24: tidemark.v1.ReadResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 25: tidemark.v1.GetRequest.consistency:type_name -> tidemark.v1.Consistency
-	4,  // 26: tidemark.v1.GetResponse.message:type_name -> tidemark.v1.Message
-	22, // 27: tidemark.v1.SyncRequest.have:type_name -> tidemark.v1.SyncPosition
-	41, // 28: tidemark.v1.SyncRequest.acks:type_name -> tidemark.v1.AckItem
-	15, // 29: tidemark.v1.SyncRequest.consistency:type_name -> tidemark.v1.Consistency
-	1,  // 30: tidemark.v1.SyncPosition.priority:type_name -> tidemark.v1.SyncPriority
-	24, // 31: tidemark.v1.SyncResponse.timelines:type_name -> tidemark.v1.SyncTimeline
-	50, // 32: tidemark.v1.SyncTimeline.timeline:type_name -> tidemark.v1.Timeline
-	4,  // 33: tidemark.v1.SyncTimeline.messages:type_name -> tidemark.v1.Message
-	43, // 34: tidemark.v1.SyncTimeline.cursor:type_name -> tidemark.v1.Cursor
-	26, // 35: tidemark.v1.VerifyRequest.points:type_name -> tidemark.v1.VerifyPoint
-	15, // 36: tidemark.v1.VerifyRequest.consistency:type_name -> tidemark.v1.Consistency
-	50, // 37: tidemark.v1.VerifyResponse.timeline:type_name -> tidemark.v1.Timeline
-	29, // 38: tidemark.v1.TailRequest.subscribe:type_name -> tidemark.v1.TailSubscription
-	2,  // 39: tidemark.v1.TailSubscription.priority:type_name -> tidemark.v1.TailPriority
-	31, // 40: tidemark.v1.TailResponse.events:type_name -> tidemark.v1.TailEvent
-	32, // 41: tidemark.v1.TailEvent.messages:type_name -> tidemark.v1.TailMessages
-	33, // 42: tidemark.v1.TailEvent.notice:type_name -> tidemark.v1.TailNotice
-	34, // 43: tidemark.v1.TailEvent.caught_up:type_name -> tidemark.v1.TailCaughtUp
-	35, // 44: tidemark.v1.TailEvent.trimmed:type_name -> tidemark.v1.TailTrimmed
-	12, // 45: tidemark.v1.TailEvent.error:type_name -> tidemark.v1.Error
-	36, // 46: tidemark.v1.TailEvent.unsubscribed:type_name -> tidemark.v1.TailUnsubscribed
-	4,  // 47: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
-	15, // 48: tidemark.v1.ChangesRequest.consistency:type_name -> tidemark.v1.Consistency
-	39, // 49: tidemark.v1.ChangesResponse.changes:type_name -> tidemark.v1.Change
-	4,  // 50: tidemark.v1.Change.appended:type_name -> tidemark.v1.Message
-	41, // 51: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
-	43, // 52: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
-	76, // 53: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
-	76, // 54: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
-	15, // 55: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
-	3,  // 56: tidemark.v1.ListCursorsRequest.order:type_name -> tidemark.v1.CursorOrder
-	43, // 57: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
-	15, // 58: tidemark.v1.ListRecipientsRequest.consistency:type_name -> tidemark.v1.Consistency
-	76, // 59: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
-	76, // 60: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
-	74, // 61: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
-	75, // 62: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
-	50, // 63: tidemark.v1.UpdateTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	50, // 64: tidemark.v1.TrimResponse.timeline:type_name -> tidemark.v1.Timeline
-	77, // 65: tidemark.v1.Policy.max_age:type_name -> google.protobuf.Duration
-	55, // 66: tidemark.v1.SetPolicyRequest.policy:type_name -> tidemark.v1.Policy
-	4,  // 67: tidemark.v1.ImportRequest.items:type_name -> tidemark.v1.Message
-	50, // 68: tidemark.v1.ImportResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 69: tidemark.v1.ListPoliciesRequest.consistency:type_name -> tidemark.v1.Consistency
-	55, // 70: tidemark.v1.ListPoliciesResponse.policies:type_name -> tidemark.v1.Policy
-	50, // 71: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 72: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
-	50, // 73: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	15, // 74: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
-	50, // 75: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
-	6,  // 76: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
-	9,  // 77: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
-	13, // 78: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
-	16, // 79: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
-	19, // 80: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
-	21, // 81: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
-	25, // 82: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
-	28, // 83: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
-	37, // 84: tidemark.v1.TimelineService.Changes:input_type -> tidemark.v1.ChangesRequest
-	40, // 85: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
-	44, // 86: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
-	46, // 87: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
-	48, // 88: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
-	51, // 89: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
-	53, // 90: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
-	62, // 91: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
-	56, // 92: tidemark.v1.TimelineService.SetPolicy:input_type -> tidemark.v1.SetPolicyRequest
-	60, // 93: tidemark.v1.TimelineService.ListPolicies:input_type -> tidemark.v1.ListPoliciesRequest
-	58, // 94: tidemark.v1.TimelineService.Import:input_type -> tidemark.v1.ImportRequest
-	64, // 95: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
-	66, // 96: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
-	8,  // 97: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
-	10, // 98: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
-	14, // 99: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
-	18, // 100: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
-	20, // 101: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
-	23, // 102: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
-	27, // 103: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
-	30, // 104: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
-	38, // 105: tidemark.v1.TimelineService.Changes:output_type -> tidemark.v1.ChangesResponse
-	42, // 106: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
-	45, // 107: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
-	47, // 108: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
-	49, // 109: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
-	52, // 110: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
-	54, // 111: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
-	63, // 112: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
-	57, // 113: tidemark.v1.TimelineService.SetPolicy:output_type -> tidemark.v1.SetPolicyResponse
-	61, // 114: tidemark.v1.TimelineService.ListPolicies:output_type -> tidemark.v1.ListPoliciesResponse
-	59, // 115: tidemark.v1.TimelineService.Import:output_type -> tidemark.v1.ImportResponse
-	65, // 116: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
-	67, // 117: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
-	97, // [97:118] is the sub-list for method output_type
-	76, // [76:97] is the sub-list for method input_type
-	76, // [76:76] is the sub-list for extension type_name
-	76, // [76:76] is the sub-list for extension extendee
-	0,  // [0:76] is the sub-list for field type_name
+	73,  // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
+	82,  // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
+	82,  // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
+	7,   // 3: tidemark.v1.Message.source:type_name -> tidemark.v1.Source
+	5,   // 4: tidemark.v1.Message.revision:type_name -> tidemark.v1.Revision
+	6,   // 5: tidemark.v1.Message.revises:type_name -> tidemark.v1.Revises
+	82,  // 6: tidemark.v1.Revision.time:type_name -> google.protobuf.Timestamp
+	74,  // 7: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
+	82,  // 8: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
+	9,   // 9: tidemark.v1.AppendRequest.fan_out:type_name -> tidemark.v1.FanOut
+	82,  // 10: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
+	8,   // 11: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
+	13,  // 12: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
+	10,  // 13: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
+	14,  // 14: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
+	75,  // 15: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
+	8,   // 16: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
+	10,  // 17: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
+	14,  // 18: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
+	76,  // 19: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
+	77,  // 20: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
+	78,  // 21: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
+	82,  // 22: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
+	0,   // 23: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
+	17,  // 24: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
+	19,  // 25: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
+	4,   // 26: tidemark.v1.ReadResponse.messages:type_name -> tidemark.v1.Message
+	52,  // 27: tidemark.v1.ReadResponse.timeline:type_name -> tidemark.v1.Timeline
+	17,  // 28: tidemark.v1.GetRequest.consistency:type_name -> tidemark.v1.Consistency
+	4,   // 29: tidemark.v1.GetResponse.message:type_name -> tidemark.v1.Message
+	24,  // 30: tidemark.v1.SyncRequest.have:type_name -> tidemark.v1.SyncPosition
+	43,  // 31: tidemark.v1.SyncRequest.acks:type_name -> tidemark.v1.AckItem
+	17,  // 32: tidemark.v1.SyncRequest.consistency:type_name -> tidemark.v1.Consistency
+	1,   // 33: tidemark.v1.SyncPosition.priority:type_name -> tidemark.v1.SyncPriority
+	26,  // 34: tidemark.v1.SyncResponse.timelines:type_name -> tidemark.v1.SyncTimeline
+	52,  // 35: tidemark.v1.SyncTimeline.timeline:type_name -> tidemark.v1.Timeline
+	4,   // 36: tidemark.v1.SyncTimeline.messages:type_name -> tidemark.v1.Message
+	45,  // 37: tidemark.v1.SyncTimeline.cursor:type_name -> tidemark.v1.Cursor
+	28,  // 38: tidemark.v1.VerifyRequest.points:type_name -> tidemark.v1.VerifyPoint
+	17,  // 39: tidemark.v1.VerifyRequest.consistency:type_name -> tidemark.v1.Consistency
+	52,  // 40: tidemark.v1.VerifyResponse.timeline:type_name -> tidemark.v1.Timeline
+	31,  // 41: tidemark.v1.TailRequest.subscribe:type_name -> tidemark.v1.TailSubscription
+	2,   // 42: tidemark.v1.TailSubscription.priority:type_name -> tidemark.v1.TailPriority
+	33,  // 43: tidemark.v1.TailResponse.events:type_name -> tidemark.v1.TailEvent
+	34,  // 44: tidemark.v1.TailEvent.messages:type_name -> tidemark.v1.TailMessages
+	35,  // 45: tidemark.v1.TailEvent.notice:type_name -> tidemark.v1.TailNotice
+	36,  // 46: tidemark.v1.TailEvent.caught_up:type_name -> tidemark.v1.TailCaughtUp
+	37,  // 47: tidemark.v1.TailEvent.trimmed:type_name -> tidemark.v1.TailTrimmed
+	14,  // 48: tidemark.v1.TailEvent.error:type_name -> tidemark.v1.Error
+	38,  // 49: tidemark.v1.TailEvent.unsubscribed:type_name -> tidemark.v1.TailUnsubscribed
+	4,   // 50: tidemark.v1.TailMessages.messages:type_name -> tidemark.v1.Message
+	17,  // 51: tidemark.v1.ChangesRequest.consistency:type_name -> tidemark.v1.Consistency
+	41,  // 52: tidemark.v1.ChangesResponse.changes:type_name -> tidemark.v1.Change
+	4,   // 53: tidemark.v1.Change.appended:type_name -> tidemark.v1.Message
+	43,  // 54: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
+	45,  // 55: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
+	82,  // 56: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
+	82,  // 57: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
+	17,  // 58: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
+	3,   // 59: tidemark.v1.ListCursorsRequest.order:type_name -> tidemark.v1.CursorOrder
+	45,  // 60: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
+	17,  // 61: tidemark.v1.ListRecipientsRequest.consistency:type_name -> tidemark.v1.Consistency
+	82,  // 62: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
+	82,  // 63: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
+	79,  // 64: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
+	80,  // 65: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
+	52,  // 66: tidemark.v1.UpdateTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	56,  // 67: tidemark.v1.ReviseRequest.content:type_name -> tidemark.v1.RevisedContent
+	81,  // 68: tidemark.v1.RevisedContent.attributes:type_name -> tidemark.v1.RevisedContent.AttributesEntry
+	82,  // 69: tidemark.v1.ReviseResponse.server_time:type_name -> google.protobuf.Timestamp
+	52,  // 70: tidemark.v1.TrimResponse.timeline:type_name -> tidemark.v1.Timeline
+	83,  // 71: tidemark.v1.Policy.max_age:type_name -> google.protobuf.Duration
+	60,  // 72: tidemark.v1.SetPolicyRequest.policy:type_name -> tidemark.v1.Policy
+	4,   // 73: tidemark.v1.ImportRequest.items:type_name -> tidemark.v1.Message
+	52,  // 74: tidemark.v1.ImportResponse.timeline:type_name -> tidemark.v1.Timeline
+	17,  // 75: tidemark.v1.ListPoliciesRequest.consistency:type_name -> tidemark.v1.Consistency
+	60,  // 76: tidemark.v1.ListPoliciesResponse.policies:type_name -> tidemark.v1.Policy
+	52,  // 77: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	17,  // 78: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
+	52,  // 79: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	17,  // 80: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
+	52,  // 81: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
+	8,   // 82: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
+	11,  // 83: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
+	15,  // 84: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
+	18,  // 85: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
+	21,  // 86: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
+	23,  // 87: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
+	27,  // 88: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
+	30,  // 89: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
+	55,  // 90: tidemark.v1.TimelineService.Revise:input_type -> tidemark.v1.ReviseRequest
+	39,  // 91: tidemark.v1.TimelineService.Changes:input_type -> tidemark.v1.ChangesRequest
+	42,  // 92: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
+	46,  // 93: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
+	48,  // 94: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
+	50,  // 95: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
+	53,  // 96: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
+	58,  // 97: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
+	67,  // 98: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
+	61,  // 99: tidemark.v1.TimelineService.SetPolicy:input_type -> tidemark.v1.SetPolicyRequest
+	65,  // 100: tidemark.v1.TimelineService.ListPolicies:input_type -> tidemark.v1.ListPoliciesRequest
+	63,  // 101: tidemark.v1.TimelineService.Import:input_type -> tidemark.v1.ImportRequest
+	69,  // 102: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
+	71,  // 103: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
+	10,  // 104: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
+	12,  // 105: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
+	16,  // 106: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
+	20,  // 107: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
+	22,  // 108: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
+	25,  // 109: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
+	29,  // 110: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
+	32,  // 111: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
+	57,  // 112: tidemark.v1.TimelineService.Revise:output_type -> tidemark.v1.ReviseResponse
+	40,  // 113: tidemark.v1.TimelineService.Changes:output_type -> tidemark.v1.ChangesResponse
+	44,  // 114: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
+	47,  // 115: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
+	49,  // 116: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
+	51,  // 117: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
+	54,  // 118: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
+	59,  // 119: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
+	68,  // 120: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
+	62,  // 121: tidemark.v1.TimelineService.SetPolicy:output_type -> tidemark.v1.SetPolicyResponse
+	66,  // 122: tidemark.v1.TimelineService.ListPolicies:output_type -> tidemark.v1.ListPoliciesResponse
+	64,  // 123: tidemark.v1.TimelineService.Import:output_type -> tidemark.v1.ImportResponse
+	70,  // 124: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
+	72,  // 125: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
+	104, // [104:126] is the sub-list for method output_type
+	82,  // [82:104] is the sub-list for method input_type
+	82,  // [82:82] is the sub-list for extension type_name
+	82,  // [82:82] is the sub-list for extension extendee
+	0,   // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_rpc_tidemarkv1_timeline_proto_init() }
@@ -6153,39 +6700,39 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 	if File_rpc_tidemarkv1_timeline_proto != nil {
 		return
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[2].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[7].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[4].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[9].OneofWrappers = []any{
 		(*AppendBatchResult_Response)(nil),
 		(*AppendBatchResult_Error)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[10].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[12].OneofWrappers = []any{
 		(*AppendStreamResponse_Response)(nil),
 		(*AppendStreamResponse_Error)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[11].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[13].OneofWrappers = []any{
 		(*Consistency_Linearizable_)(nil),
 		(*Consistency_Session_)(nil),
 		(*Consistency_Local_)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[12].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[14].OneofWrappers = []any{
 		(*ReadRequest_FromSeqId)(nil),
 		(*ReadRequest_BeforeSeqId)(nil),
 		(*ReadRequest_Newest)(nil),
 		(*ReadRequest_FromTime)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[15].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[17].OneofWrappers = []any{
 		(*GetRequest_SeqId)(nil),
 		(*GetRequest_MessageId)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[18].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[20].OneofWrappers = []any{
 		(*SyncPosition_AfterSeqId)(nil),
 		(*SyncPosition_FromCursor)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[25].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[27].OneofWrappers = []any{
 		(*TailSubscription_AfterSeqId)(nil),
 		(*TailSubscription_Newest)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[27].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[29].OneofWrappers = []any{
 		(*TailEvent_Messages)(nil),
 		(*TailEvent_Notice)(nil),
 		(*TailEvent_CaughtUp)(nil),
@@ -6193,32 +6740,36 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*TailEvent_Error)(nil),
 		(*TailEvent_Unsubscribed)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[33].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[35].OneofWrappers = []any{
 		(*ChangesRequest_Position)(nil),
 		(*ChangesRequest_Now)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[35].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[37].OneofWrappers = []any{
 		(*Change_Appended)(nil),
 		(*Change_GoneSeqId)(nil),
 		(*Change_TrimmedFirstSeqId)(nil),
 		(*Change_DeletedLastSeqId)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[37].OneofWrappers = []any{}
 	file_rpc_tidemarkv1_timeline_proto_msgTypes[39].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[40].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[41].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[42].OneofWrappers = []any{
 		(*ListCursorsRequest_Timeline)(nil),
 		(*ListCursorsRequest_Reader)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[42].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[58].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[69].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[44].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[51].OneofWrappers = []any{
+		(*ReviseRequest_Content)(nil),
+		(*ReviseRequest_Redact)(nil),
+	}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[63].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[74].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_tidemarkv1_timeline_proto_rawDesc), len(file_rpc_tidemarkv1_timeline_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   72,
+			NumMessages:   78,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	TimelineService_Sync_FullMethodName           = "/tidemark.v1.TimelineService/Sync"
 	TimelineService_Verify_FullMethodName         = "/tidemark.v1.TimelineService/Verify"
 	TimelineService_Tail_FullMethodName           = "/tidemark.v1.TimelineService/Tail"
+	TimelineService_Revise_FullMethodName         = "/tidemark.v1.TimelineService/Revise"
 	TimelineService_Changes_FullMethodName        = "/tidemark.v1.TimelineService/Changes"
 	TimelineService_Ack_FullMethodName            = "/tidemark.v1.TimelineService/Ack"
 	TimelineService_ListCursors_FullMethodName    = "/tidemark.v1.TimelineService/ListCursors"
@@ -75,6 +76,11 @@ type TimelineServiceClient interface {
 	// applied; to go on after a failure, subscribe on any node behind the last message
 	// that was received. The client ends the stream; a node that stops ends it with STOPPING.
 	Tail(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TailRequest, TailResponse], error)
+	// Revise edits or redacts a message. History shows the newest revision at the old SeqId,
+	// and a revision entry at the end of the timeline, and of each inbox that the message was
+	// delivered to, tells readers of it. It is exactly-once per (timeline, message_id of the
+	// revision). It needs feature level 8.
+	Revise(ctx context.Context, in *ReviseRequest, opts ...grpc.CallOption) (*ReviseResponse, error)
 	// Changes delivers what was changed in all timelines, in the order of the log, each change
 	// once, from a position on and as it comes. Any node serves it from its own state, as far
 	// as it has applied; positions are the same on all nodes, so to go on after a failure, ask
@@ -201,6 +207,16 @@ func (c *timelineServiceClient) Tail(ctx context.Context, opts ...grpc.CallOptio
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TimelineService_TailClient = grpc.BidiStreamingClient[TailRequest, TailResponse]
+
+func (c *timelineServiceClient) Revise(ctx context.Context, in *ReviseRequest, opts ...grpc.CallOption) (*ReviseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReviseResponse)
+	err := c.cc.Invoke(ctx, TimelineService_Revise_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *timelineServiceClient) Changes(ctx context.Context, in *ChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ChangesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -374,6 +390,11 @@ type TimelineServiceServer interface {
 	// applied; to go on after a failure, subscribe on any node behind the last message
 	// that was received. The client ends the stream; a node that stops ends it with STOPPING.
 	Tail(grpc.BidiStreamingServer[TailRequest, TailResponse]) error
+	// Revise edits or redacts a message. History shows the newest revision at the old SeqId,
+	// and a revision entry at the end of the timeline, and of each inbox that the message was
+	// delivered to, tells readers of it. It is exactly-once per (timeline, message_id of the
+	// revision). It needs feature level 8.
+	Revise(context.Context, *ReviseRequest) (*ReviseResponse, error)
 	// Changes delivers what was changed in all timelines, in the order of the log, each change
 	// once, from a position on and as it comes. Any node serves it from its own state, as far
 	// as it has applied; positions are the same on all nodes, so to go on after a failure, ask
@@ -438,6 +459,9 @@ func (UnimplementedTimelineServiceServer) Verify(context.Context, *VerifyRequest
 }
 func (UnimplementedTimelineServiceServer) Tail(grpc.BidiStreamingServer[TailRequest, TailResponse]) error {
 	return status.Error(codes.Unimplemented, "method Tail not implemented")
+}
+func (UnimplementedTimelineServiceServer) Revise(context.Context, *ReviseRequest) (*ReviseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Revise not implemented")
 }
 func (UnimplementedTimelineServiceServer) Changes(*ChangesRequest, grpc.ServerStreamingServer[ChangesResponse]) error {
 	return status.Error(codes.Unimplemented, "method Changes not implemented")
@@ -620,6 +644,24 @@ func _TimelineService_Tail_Handler(srv interface{}, stream grpc.ServerStream) er
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TimelineService_TailServer = grpc.BidiStreamingServer[TailRequest, TailResponse]
+
+func _TimelineService_Revise_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReviseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).Revise(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_Revise_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).Revise(ctx, req.(*ReviseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _TimelineService_Changes_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(ChangesRequest)
@@ -878,6 +920,10 @@ var TimelineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Verify",
 			Handler:    _TimelineService_Verify_Handler,
+		},
+		{
+			MethodName: "Revise",
+			Handler:    _TimelineService_Revise_Handler,
 		},
 		{
 			MethodName: "Ack",

@@ -84,6 +84,11 @@ func (s failStopStore) Recipients(timeline, after tidemark.TimelineID, limit int
 	return page, s.check(err)
 }
 
+func (s failStopStore) CountDeliveries(timeline tidemark.TimelineID, seq tidemark.SeqID) (int, error) {
+	count, err := s.store.CountDeliveries(timeline, seq)
+	return count, s.check(err)
+}
+
 func (s failStopStore) CountRecipients(timeline tidemark.TimelineID) (uint64, error) {
 	count, err := s.store.CountRecipients(timeline)
 	return count, s.check(err)

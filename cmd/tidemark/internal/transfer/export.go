@@ -107,5 +107,5 @@ func Words(m *client.Message) (*tidemark.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: serverTime, Digest: m.Digest, Source: m.Source}, nil
+	return &tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: serverTime, Digest: m.Digest, Source: m.Source, Revision: m.Revision, Revises: m.Revises}, nil
 }
