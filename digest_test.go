@@ -25,7 +25,26 @@ func TestDigestVectors(t *testing.T) {
 	inbox := tidemark.InitialDigest("inbox/bob")
 	entry := tidemark.NextReferenceDigest(inbox, 1, 1700000000000000005, "m1", &tidemark.Source{Timeline: "conv/1", SeqID: 1, Digest: one})
 
+	edited := first
+	edited.Payload, edited.Attributes = []byte("hello!"), nil
+	content3 := edited.Hash(tidemark.HashPayload(edited.Payload))
+	edit := tidemark.Message{Draft: tidemark.Draft{ID: "e1", Sender: "alice#laptop"}, SeqID: 3, ServerTime: 1700000000000000003,
+		Revises: &tidemark.Revises{SeqID: 1, Number: 1, Content: content3}}
+	three := edit.ChainDigest(two)
+	redaction := tidemark.Message{Draft: tidemark.Draft{ID: "e2", Sender: "alice"}, SeqID: 4, ServerTime: 1700000000000000004,
+		Revises: &tidemark.Revises{SeqID: 1, Number: 2, Redacted: true}}
+	four := redaction.ChainDigest(three)
+	// The chain goes on with what was appended.
+	revised := tidemark.Message{Draft: edited, SeqID: 1, ServerTime: 1700000000000000001, Revision: &tidemark.Revision{Number: 1, Original: content1}}
+	if got := revised.ChainDigest(zero); got != one {
+		t.Errorf("the digest of a revised message: got %s, want %s", got, one)
+	}
+
 	for name, pair := range map[string][2]string{
+		"content hash of e1": {hex.EncodeToString(content3[:]), "cc5c0f71a3ac6ff237aa890ae377bbb221d60d986a126473cbdffab99a265a38"},
+		"digest of e1":       {three.String(), "a2bca3163f5fe27a7005c728eb89128a"},
+		"digest of e2":       {four.String(), "c6eff4b99dd3ba85a12333cf7867c701"},
+
 		"initial digest of an inbox": {inbox.String(), "90368326f2b480d81ab437347dc4d180"},
 		"digest of an entry of it":   {entry.String(), "1c5b2756bc8b9e7a0e101ed6e8385b71"},
 

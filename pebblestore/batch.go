@@ -349,6 +349,9 @@ func (b *Batch) Commit() error {
 	}
 	b.store.writing.Lock()
 	defer b.store.writing.Unlock()
+	if err := b.store.willRedact(b.redacted); err != nil {
+		return fmt.Errorf("commit batch: %w", err)
+	}
 	err := b.store.events.guard("commit batch", b.commit)
 	if err != nil {
 		return wrapPebble(fmt.Errorf("commit batch: %w", err))
@@ -357,6 +360,7 @@ func (b *Batch) Commit() error {
 		b.store.heads.put(h.Timeline, *h)
 	}
 	b.rememberSent()
+	b.store.didRedact(b.redacted)
 	if b.level != 0 {
 		g.level.Store(b.level)
 	}

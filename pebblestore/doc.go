@@ -30,6 +30,13 @@
 //	0x0e                                  feature level u32, if it is above 1
 //	0x0f                                  start of the change feed, if there is one
 //	0x10  log index u64                   changes of a log entry that changed something
+//	0x11  number u64  seq u64             delivery list of a message that was fanned out at
+//	                                       feature level 8 or later
+//	0x12  number u64  length u8  user  0x00  seq u64
+//	                                      user, of the entries of all users (length 0): a
+//	                                       redacted message; see redactions.go
+//	0x12  number u64  length u8  user  0x01  block u64
+//	                                      count uvarint of redacted messages in the block
 //
 // Server times never run backwards within a timeline, so a time is found by
 // binary search over its messages, without keys of its own.
@@ -63,12 +70,15 @@
 // Message record; the timeline id and the SeqID are known from the key:
 //
 //	version u8
-//	flags u8            bit 0: a client time follows; bit 1: it is a reference. The others
-//	                    must be 0. They are kept for redacted payloads, which will hold
-//	                    the payload's hash instead
+//	flags u8            bit 0: a client time follows; bit 1: it is a reference; bit 2: it was
+//	                    revised; bit 4: it is a revision entry, or with bit 1 a reference to
+//	                    one. The others must be 0
 //	server time i64     at offset 2, where the binary search by time reads it
 //	digest 16 bytes     at offset 10
 //	client time i64     only with flag bit 0
+//	revision uvarint  time i64  seq of its entry uvarint  redacted u8
+//	original content hash 32 bytes
+//	                    these five only with flag bit 2
 //	message id text
 //	sender text
 //	type text
@@ -83,8 +93,20 @@
 // The last three are the source's, and are kept because the source may be trimmed; user is
 // that of the sender.
 //
-// The content hash is not in the record: it follows from the fields, so it can be
-// recomputed as long as the payload, or once it is redacted the payload's hash, is there.
+// A revision entry has the first four fields, and then:
+//
+//	seq of the revised message uvarint  revision uvarint  redacted u8
+//	content hash 32 bytes  message id text  sender text
+//
+// Its content is in the record of the message that it revises, which has that of the newest
+// revision only.
+//
+// The content hash of a message is in its record only once it was revised: otherwise it
+// follows from the fields.
+//
+// Delivery list:
+//
+//	until the end: number of the inbox uvarint  seq of the entry there uvarint
 //
 // Dedupe entry, kept as long as its message; a reference has none:
 //
@@ -131,4 +153,5 @@
 //	CURRENT              names the generation that is in force; see current.go
 //	generation-NNNNNN/   a Pebble database
 //	checkpoint-NNNNNN/   hard links that keep an open snapshot alive
+//	PURGE                empty; what was redacted is to be compacted away; see purge.go
 package pebblestore

@@ -62,6 +62,7 @@ func (s *Store) Install(in *Incoming) error {
 	applied := in.gen.last.Load().applied
 	s.log.Info("installed snapshot", "generation", in.number, "applied_index", applied.Index, "term", applied.Term)
 
+	s.purgeInstalled()
 	old.readers.Wait()
 	// The old state is out of force: failing to remove it costs room until the next Open.
 	if err := errors.Join(old.db.Close(), s.fs.RemoveAll(old.dir)); err != nil {

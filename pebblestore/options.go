@@ -34,6 +34,9 @@ type Options struct {
 	// up; 0 is for ever. The space of what was trimmed comes back by compactions, which are
 	// of tables only.
 	TrimFlushDelay time.Duration
+	// PurgeDelay is how long after a redaction its message's old records are compacted away;
+	// redactions in between go with it. 0 leaves it to compactions that come by themselves.
+	PurgeDelay time.Duration
 	// Compression is that of new tables. Old ones keep theirs until they are rewritten.
 	Compression Compression
 	// HeadCacheEntries bounds the heads that the writer remembers from batch to
@@ -91,7 +94,9 @@ func DefaultOptions() Options {
 		MaxCompactions: 2,
 		// Retention trims once a minute by default, so that each of its rounds makes one
 		// table, and some rounds later there is a compaction.
-		TrimFlushDelay:   10 * time.Second,
+		TrimFlushDelay: 10 * time.Second,
+		// A purge writes a table, and rewrites one on each level.
+		PurgeDelay:       10 * time.Second,
 		Compression:      CompressionFast,
 		HeadCacheEntries: 64 << 10,
 	}

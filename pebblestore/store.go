@@ -45,6 +45,8 @@ type Store struct {
 	// lastNumber is that of the last generation or checkpoint directory.
 	lastNumber    atomic.Uint64
 	openSnapshots atomic.Int64
+
+	purger purger
 }
 
 // Open opens the store in dir, and creates it if dir holds none. A store of a
@@ -85,6 +87,9 @@ func (s *Store) open() error {
 		}
 	}
 	if err := s.removeLeftovers(); err != nil {
+		return errors.Join(err, s.gen.db.Close())
+	}
+	if err := s.startPurging(); err != nil {
 		return errors.Join(err, s.gen.db.Close())
 	}
 	applied := s.Applied()
@@ -171,6 +176,7 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	s.mu.Unlock()
+	s.stopPurging()
 	s.gen.readers.Wait()
 	err := errors.Join(s.sync(s.gen), wrapPebble(s.gen.db.Close()), s.releaseFS())
 	if err != nil {

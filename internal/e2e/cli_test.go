@@ -131,10 +131,25 @@ func TestCommandLine(t *testing.T) {
 	if got := c.cli("", "read", "inbox/carol", "-o", "jsonl"); !strings.Contains(got, `"body":"hello"`) || !strings.Contains(got, `"source":{"timeline":"group/1","seq_id":1}`) {
 		t.Errorf("inbox: %s", got)
 	}
+	if got := c.cli("", "revise", "group/1", "1", "hello!", "--message-id", "e1", "--sender", "alice", "--expected-revision", "0", "-o", "jsonl"); !strings.Contains(got, `"revision":1,"message_id":"e1","seq_id":2`) || !strings.Contains(got, `"inboxes":3`) {
+		t.Errorf("revise: %s", got)
+	}
+	if got := c.cli("", "read", "inbox/carol", "-o", "jsonl"); strings.Count(got, `"body":"hello!"`) != 2 || !strings.Contains(got, `"revises":{"seq_id":1,"revision":1`) {
+		t.Errorf("inbox after an edit: %s", got)
+	}
+	wantFailure(t, c.tryCLI("", "revise", "group/1", "1", "x", "--expected-revision", "0"), 1, "it is 1")
+	wantFailure(t, c.tryCLI("", "revise", "group/1", "x", "y"), 2, "SEQ-ID")
+	if got := c.cli("", "redact", "group/1", "1", "--sender", "alice", "-o", "jsonl"); !strings.Contains(got, `"revision":2`) {
+		t.Errorf("redact: %s", got)
+	}
+	if got := c.cli("", "get", "group/1", "--seq", "1", "-o", "jsonl"); !strings.Contains(got, `"redacted":true`) || strings.Contains(got, "hello") {
+		t.Errorf("a redacted message: %s", got)
+	}
+	c.cli("", "verify", "group/1")
 	if got := c.cli("", "update", "group/1", "--set", "topic=tides", "-o", "jsonl"); !strings.Contains(got, `"attributes":{"topic":"tides"}`) {
 		t.Errorf("update: %s", got)
 	}
-	if got := c.cli("", "trim", "group/1", "--keep", "0", "-o", "jsonl"); !strings.Contains(got, `"first_seq_id":2,"last_seq_id":1,"count":0`) {
+	if got := c.cli("", "trim", "group/1", "--keep", "0", "-o", "jsonl"); !strings.Contains(got, `"first_seq_id":4,"last_seq_id":3,"count":0`) {
 		t.Errorf("trim: %s", got)
 	}
 	if got := c.cli("", "policy", "set", "conv/", "--max-messages", "1", "--keep-at-least", "1", "--dry-run", "-o", "jsonl"); !strings.Contains(got, `"timelines_trimmed":1,"messages_trimmed":2`) {

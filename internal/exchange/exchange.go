@@ -8,6 +8,7 @@ package exchange
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,38 @@ type Record struct {
 	// Source is the message that an entry of an inbox refers to. An import leaves such
 	// entries out.
 	Source *Source `json:"source,omitempty"`
+	// Revision says that the message was revised. An import takes it as it is now, and leaves
+	// it out if it was redacted.
+	Revision *Revision `json:"revision,omitempty"`
+	// Revises is what a revision entry says. An import leaves such entries out.
+	Revises *Revises `json:"revises,omitempty"`
+}
+
+// Revision is that of a message that was edited or redacted.
+type Revision struct {
+	Revision uint64    `json:"revision"`
+	Time     time.Time `json:"time"`
+	SeqID    uint64    `json:"seq_id"`
+	Redacted bool      `json:"redacted,omitempty"`
+	// OriginalContentHash is in hexadecimal.
+	OriginalContentHash string `json:"original_content_hash"`
+}
+
+// Revises says which message an entry revises.
+type Revises struct {
+	SeqID    uint64 `json:"seq_id"`
+	Revision uint64 `json:"revision"`
+	Redacted bool   `json:"redacted,omitempty"`
+	// ContentHash is in hexadecimal.
+	ContentHash string `json:"content_hash"`
+	Superseded  bool   `json:"superseded,omitempty"`
+	Gone        bool   `json:"gone,omitempty"`
+}
+
+// skipped reports whether an import leaves the record out: what it would say stands in
+// another line, or is gone.
+func (r *Record) skipped() bool {
+	return r.Source != nil || r.Revises != nil || r.Revision != nil && r.Revision.Redacted
 }
 
 // Source is a message of another timeline.
@@ -72,6 +105,12 @@ func FromMessage(m *tidemark.Message) Record {
 	}
 	if m.Source != nil {
 		r.Source = &Source{string(m.Source.Timeline), uint64(m.Source.SeqID), m.Source.Gone}
+	}
+	if v := m.Revision; v != nil {
+		r.Revision = &Revision{v.Number, v.Time.Go(), uint64(v.SeqID), v.Redacted, hex.EncodeToString(v.Original[:])}
+	}
+	if v := m.Revises; v != nil {
+		r.Revises = &Revises{uint64(v.SeqID), v.Number, v.Redacted, hex.EncodeToString(v.Content[:]), v.Superseded, v.Gone}
 	}
 	if utf8.Valid(m.Payload) {
 		body := string(m.Payload)

@@ -70,12 +70,12 @@ func NewReader(source io.Reader) *Reader {
 }
 
 // Next returns the next draft and the number of its line. It skips empty lines, and entries
-// of inboxes: the messages that they refer to stand in their own timelines.
+// of inboxes, revision entries and redacted messages.
 // At the end it returns io.EOF; a broken line is a *LineError, after which Next
 // may be called again; any other error is one of the file, and final.
 func (r *Reader) Next() (tidemark.Draft, int, error) {
 	record, line, err := r.NextRecord()
-	for err == nil && record.Source != nil {
+	for err == nil && record.skipped() {
 		record, line, err = r.NextRecord()
 	}
 	if err != nil {
@@ -89,7 +89,7 @@ func (r *Reader) Next() (tidemark.Draft, int, error) {
 }
 
 // NextRecord is Next with all that stands in the line, which is not checked, and without
-// leaving out entries of inboxes.
+// leaving anything out.
 func (r *Reader) NextRecord() (Record, int, error) {
 	for {
 		line, err := r.readLine()

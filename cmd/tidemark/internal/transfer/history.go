@@ -59,6 +59,9 @@ func (h *History) Run(ctx context.Context, c *client.Client, lines *exchange.Rea
 			summary.LeftOut++
 			continue
 		}
+		if err == nil && (record.Revision != nil || record.Revises != nil) {
+			err = &exchange.LineError{Line: line, Err: tidemark.Invalid("revision", "must not be in a history: import the timeline without --history, which takes messages as they are now")}
+		}
 		if err == nil {
 			if m, previous, err = messageOf(&record); err != nil {
 				err = &exchange.LineError{Line: line, Err: err}
