@@ -263,11 +263,33 @@ func TestChangesTrimPoint(t *testing.T) {
 		oldest  tidemark.Time
 		keep    uint64
 	}{
-		{0, 0, start}, {4, 0, start + 7}, {100, 0, start}, {0, 1004, start + 5}, {4, 1004, start + 7}, {8, 1009, start + 10}, {0, 2000, start + 11},
+		{0, 0, 0}, {4, 0, start + 7}, {100, 0, 0}, {0, 1004, start + 5}, {4, 1004, start + 7}, {8, 1009, start + 10}, {0, 2000, start + 11},
 	} {
-		if keep, first, err := b.store.ChangesTrimPoint(c.entries, c.oldest); err != nil || keep != c.keep || first != start {
-			t.Errorf("%d entries from %d on: keep %d, first %d, %v; want %d, %d", c.entries, c.oldest, keep, first, err, c.keep, start)
+		if keep, more, err := b.store.ChangesTrimPoint(c.entries, c.oldest); err != nil || keep != c.keep || more {
+			t.Errorf("%d entries from %d on: keep %d, %v, %v; want %d", c.entries, c.oldest, keep, more, err, c.keep)
 		}
+	}
+	// A trim is an entry itself. It gives no reason for another one, however often it is asked.
+	b.next(TrimChanges{First: start + 7}.Encode())
+	b.next(Noop{}.Encode())
+	for range 3 {
+		if keep, _, err := b.store.ChangesTrimPoint(4, 0); err != nil || keep != start+9 {
+			t.Fatalf("two entries later: keep %d, %v; want %d", keep, err, start+9)
+		}
+	}
+	for range 8 {
+		b.next(Noop{}.Encode())
+	}
+	keep, _, err := b.store.ChangesTrimPoint(4, 0)
+	if err != nil || keep == 0 {
+		t.Fatalf("all is old: keep %d, %v", keep, err)
+	}
+	b.next(TrimChanges{First: keep}.Encode())
+	for range 3 {
+		if keep, _, err := b.store.ChangesTrimPoint(4, 0); err != nil || keep != 0 {
+			t.Fatalf("nothing is left to trim, and keep is %d, %v", keep, err)
+		}
+		b.next(TrimChanges{First: keep}.Encode())
 	}
 }
 

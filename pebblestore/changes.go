@@ -397,23 +397,24 @@ func (s *Store) ChangesEnd() (tidemark.ChangePosition, error) {
 	return tidemark.ChangePosition{Feed: f.id, Index: applied + 1}, err
 }
 
-// ChangesTrimPoint is the first log entry whose changes are to be kept, with the first
-// whose changes are: those of the last maxEntries entries of the log, as far as their
-// leader's time is at least oldest; 0 entries for no bound. It looks at no more than
-// 262,144 records by their time, so that there may be more to trim afterwards.
-func (s *Store) ChangesTrimPoint(maxEntries uint64, oldest tidemark.Time) (keep, first uint64, err error) {
+// ChangesTrimPoint is the first log entry whose changes are to be kept: those of the last
+// maxEntries entries of the log, as far as their leader's time is at least oldest; 0 entries
+// for no bound. It is 0 if no change is before it, so that a trim, which is an entry
+// itself, is never the reason for another one. It looks at no more than 262,144 records by
+// their time; more says that there may be more to trim afterwards.
+func (s *Store) ChangesTrimPoint(maxEntries uint64, oldest tidemark.Time) (keep uint64, more bool, err error) {
 	v, err := s.view()
 	if err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
 	defer v.close()
 	f, err := v.mustFeed()
 	if err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
 	applied, err := v.appliedIndex()
 	if err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
 	keep = f.first
 	if maxEntries > 0 && applied >= maxEntries {
@@ -426,14 +427,32 @@ func (s *Store) ChangesTrimPoint(maxEntries uint64, oldest tidemark.Time) (keep,
 			return false, damaged(key, "key is malformed")
 		}
 		t, err := changesTime(key, record)
-		if err != nil || t >= oldest || records == maxChangeTrimRecords {
+		if err != nil || t >= oldest {
 			return false, err
+		}
+		if more = records == maxChangeTrimRecords; more {
+			return false, nil
 		}
 		records++
 		keep = index + 1
 		return true, nil
 	})
-	return min(keep, applied+1), f.first, err
+	if err != nil {
+		return 0, false, err
+	}
+	some := false
+	err = v.scan(prefix, prefix, func(key, _ []byte) (bool, error) {
+		index, ok := splitChangeKey(key)
+		if !ok {
+			return false, damaged(key, "key is malformed")
+		}
+		some = index < keep
+		return false, nil
+	})
+	if err != nil || !some {
+		return 0, false, err
+	}
+	return min(keep, applied+1), more, nil
 }
 
 // changesTime reads only the time of a record of changes.

@@ -141,8 +141,8 @@ func (s *fakeStore) Changes(q tidemark.ChangesQuery) (tidemark.ChangesPage, erro
 func (s *fakeStore) ChangesEnd() (tidemark.ChangePosition, error) {
 	return tidemark.ChangePosition{Feed: 1, Index: 21}, nil
 }
-func (s *fakeStore) ChangesTrimPoint(uint64, tidemark.Time) (keep, first uint64, err error) {
-	return 5, 5, nil
+func (s *fakeStore) ChangesTrimPoint(uint64, tidemark.Time) (keep uint64, more bool, err error) {
+	return 0, false, nil
 }
 func (s *fakeStore) Level() uint32 { return fsm.Level - s.missingLevels }
 func (s *fakeStore) Timelines(_ string, after tidemark.TimelineID, limit int) (page tidemark.TimelinePage, err error) {

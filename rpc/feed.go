@@ -204,11 +204,11 @@ func (s *Server) retainChanges(ctx context.Context) error {
 		if s.ChangesMaxAge > 0 {
 			oldest = timeOf(s.Clock().Add(-s.ChangesMaxAge))
 		}
-		keep, first, err := s.Store.ChangesTrimPoint(s.ChangesMaxEntries, oldest)
-		if err != nil || keep <= first {
+		keep, more, err := s.Store.ChangesTrimPoint(s.ChangesMaxEntries, oldest)
+		if err != nil || keep == 0 {
 			return err
 		}
-		if err := s.trimChangesOnce(ctx, keep); err != nil {
+		if err := s.trimChangesOnce(ctx, keep); err != nil || !more {
 			return err
 		}
 		pause(ctx, trimPause)

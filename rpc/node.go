@@ -102,8 +102,9 @@ type Store interface {
 	Changes(tidemark.ChangesQuery) (tidemark.ChangesPage, error)
 	// ChangesEnd is the place behind all changes that were applied.
 	ChangesEnd() (tidemark.ChangePosition, error)
-	// ChangesTrimPoint is the first log entry whose changes are to be kept, and the first whose are.
-	ChangesTrimPoint(maxEntries uint64, oldest tidemark.Time) (keep, first uint64, err error)
+	// ChangesTrimPoint is the first log entry whose changes are to be kept, or 0 if none are to
+	// be trimmed; more says that there may be more to trim afterwards.
+	ChangesTrimPoint(maxEntries uint64, oldest tidemark.Time) (keep uint64, more bool, err error)
 	Applied() tidemark.Applied
 	// Level is the feature level of the cluster, as far as this node has applied.
 	Level() uint32

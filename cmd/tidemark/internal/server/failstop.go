@@ -124,9 +124,9 @@ func (s failStopStore) ChangesEnd() (tidemark.ChangePosition, error) {
 	return end, s.check(err)
 }
 
-func (s failStopStore) ChangesTrimPoint(maxEntries uint64, oldest tidemark.Time) (keep, first uint64, err error) {
-	keep, first, err = s.store.ChangesTrimPoint(maxEntries, oldest)
-	return keep, first, s.check(err)
+func (s failStopStore) ChangesTrimPoint(maxEntries uint64, oldest tidemark.Time) (keep uint64, more bool, err error) {
+	keep, more, err = s.store.ChangesTrimPoint(maxEntries, oldest)
+	return keep, more, s.check(err)
 }
 
 func (s failStopStore) Level() uint32 { return s.store.Level() }
