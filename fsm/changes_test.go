@@ -293,6 +293,45 @@ func TestChangesTrimPoint(t *testing.T) {
 	}
 }
 
+// TestExplainedEntry finds the entry of each message, also of those that a leader with a
+// clock behind appended, until the feed does not go back to it.
+func TestExplainedEntry(t *testing.T) {
+	b := newBench(t, vfs.NewMem())
+	b.next(RaiseLevel{Level: changesLevel}.Encode())
+	start := b.machine.Applied().Index
+	random := rand.New(rand.NewPCG(7, 1))
+	entryOf := map[tidemark.TimelineID][]uint64{}
+	for i := range uint64(200) {
+		var commands [][]byte
+		for range 1 + random.IntN(3) {
+			timeline := tidemark.TimelineID(fmt.Sprint("t", random.IntN(4)))
+			commands = append(commands, Append{Draft: draft(string(timeline), fmt.Sprint(len(entryOf[timeline])), "x")}.Encode())
+			entryOf[timeline] = append(entryOf[timeline], start+1+i)
+		}
+		now := tidemark.Time(1000 + i)
+		if i/50%2 == 1 {
+			now -= 60
+		}
+		b.mustApply(tidemark.Entry{Index: start + 1 + i, Term: 1, Kind: tidemark.EntryCommands, Data: EncodeEntry(now.Go(), commands)})
+	}
+	check := func(from uint64) {
+		t.Helper()
+		for timeline, entries := range entryOf {
+			for i, want := range entries {
+				if want < from {
+					want = 0
+				}
+				if e, err := b.store.Explain(timeline, tidemark.SeqID(i+1), "", 1); err != nil || e.Index != want {
+					t.Fatalf("message %d of %s: entry %d, %v; want %d", i+1, timeline, e.Index, err, want)
+				}
+			}
+		}
+	}
+	check(0)
+	b.next(TrimChanges{First: start + 100}.Encode())
+	check(start + 100)
+}
+
 // TestRecoveredFeed takes a position of before for one of another history.
 func TestRecoveredFeed(t *testing.T) {
 	b := newBench(t, vfs.NewMem())

@@ -41,10 +41,18 @@ func (s *Store) Get(id tidemark.TimelineID, seq tidemark.SeqID) (m tidemark.Mess
 	if err != nil {
 		return tidemark.Message{}, 0, err
 	}
-	if seq < h.First || seq > h.Last {
-		return tidemark.Message{}, 0, fmt.Errorf("%w: %q holds %d to %d, not %d", tidemark.ErrMessageNotFound, id, h.First, h.Last, seq)
+	if err := holds(&h, seq); err != nil {
+		return tidemark.Message{}, 0, err
 	}
 	return v.messageAndApplied(&h, seq)
+}
+
+// holds is nil if a timeline holds the message, and else ErrMessageNotFound.
+func holds(h *tidemark.Head, seq tidemark.SeqID) error {
+	if seq < h.First || seq > h.Last {
+		return fmt.Errorf("%w: %q holds %d to %d, not %d", tidemark.ErrMessageNotFound, h.Timeline, h.First, h.Last, seq)
+	}
+	return nil
 }
 
 // GetByID is Get by message id.
@@ -58,14 +66,20 @@ func (s *Store) GetByID(id tidemark.TimelineID, message tidemark.MessageID) (m t
 	if err != nil {
 		return tidemark.Message{}, 0, err
 	}
-	e, found, err := v.dedupe(h.Number, message)
+	seq, err := v.seqOf(&h, message)
 	if err != nil {
 		return tidemark.Message{}, 0, err
 	}
-	if !found {
-		return tidemark.Message{}, 0, fmt.Errorf("%w: %q holds no message id %q", tidemark.ErrMessageNotFound, id, message)
+	return v.messageAndApplied(&h, seq)
+}
+
+// seqOf is the SeqID of the message with an id, or ErrMessageNotFound.
+func (v *view) seqOf(h *tidemark.Head, message tidemark.MessageID) (tidemark.SeqID, error) {
+	e, found, err := v.dedupe(h.Number, message)
+	if err == nil && !found {
+		err = fmt.Errorf("%w: %q holds no message id %q", tidemark.ErrMessageNotFound, h.Timeline, message)
 	}
-	return v.messageAndApplied(&h, e.SeqID)
+	return e.SeqID, err
 }
 
 func (v *view) messageAndApplied(h *tidemark.Head, seq tidemark.SeqID) (tidemark.Message, uint64, error) {

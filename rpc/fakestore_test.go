@@ -119,6 +119,10 @@ func (s *fakeStore) Recipients(id, after tidemark.TimelineID, limit int) (page t
 	page.More = after == "" && limit < 2
 	return page, nil
 }
+func (s *fakeStore) Explain(timeline tidemark.TimelineID, seq tidemark.SeqID, id tidemark.MessageID, limit int) (tidemark.Explained, error) {
+	return tidemark.Explained{Message: tidemark.Message{Draft: tidemark.Draft{Timeline: timeline, ID: id, ClientTime: tidemark.NoTime}, SeqID: seq}}, nil
+}
+
 func (s *fakeStore) CountDeliveries(tidemark.TimelineID, tidemark.SeqID) (int, error) {
 	return int(s.recipients), nil
 }

@@ -89,6 +89,8 @@ type Store interface {
 	Describe(tidemark.TimelineID) (tidemark.Described, uint64, error)
 	// Recipients pages the recipient set of a timeline, after one of its inboxes ("" for the start).
 	Recipients(timeline, after tidemark.TimelineID, limit int) (tidemark.RecipientPage, error)
+	// Explain says what is known of a message, by its SeqID or, if that is 0, by its id.
+	Explain(timeline tidemark.TimelineID, seq tidemark.SeqID, id tidemark.MessageID, limit int) (tidemark.Explained, error)
 	// CountDeliveries says how many inboxes a revision of a message would reach: 0 if there
 	// is no such message.
 	CountDeliveries(timeline tidemark.TimelineID, seq tidemark.SeqID) (int, error)

@@ -222,6 +222,13 @@ var refusals = []struct {
 
 	{"revise", &pb.ReviseRequest{Timeline: "t", MessageId: "r", SeqId: 1, Change: &pb.ReviseRequest_Content{Content: &pb.RevisedContent{Payload: []byte("x")}}}, "", ""},
 	{"revise redact", &pb.ReviseRequest{Timeline: "t", MessageId: "r", SeqId: 1, Change: &pb.ReviseRequest_Redact{Redact: true}}, "", ""},
+	{"explain", &pb.ExplainRequest{Timeline: "t", SeqId: 1, MaxItems: 10000}, "", ""},
+	{"explain by id", &pb.ExplainRequest{Timeline: "t", MessageId: "m"}, "", ""},
+	{"explain nothing", &pb.ExplainRequest{Timeline: "t"}, "seq_id", "or message_id must be given"},
+	{"explain both", &pb.ExplainRequest{Timeline: "t", SeqId: 1, MessageId: "m"}, "message_id", "must not be given beside seq_id"},
+	{"explain no timeline", &pb.ExplainRequest{SeqId: 1}, "timeline", "empty"},
+	{"explain too many", &pb.ExplainRequest{Timeline: "t", SeqId: 1, MaxItems: 10001}, "max_items", "limit is 10000"},
+	{"explain long id", &pb.ExplainRequest{Timeline: "t", MessageId: strings.Repeat("m", 65)}, "message_id", "limit is 64"},
 	{"revise no change", &pb.ReviseRequest{Timeline: "t", MessageId: "r", SeqId: 1}, "change", "must be given"},
 	{"revise redact false", &pb.ReviseRequest{Timeline: "t", MessageId: "r", SeqId: 1, Change: &pb.ReviseRequest_Redact{}}, "redact", "must be true"},
 	{"revise no seq_id", &pb.ReviseRequest{Timeline: "t", MessageId: "r", Change: &pb.ReviseRequest_Redact{Redact: true}}, "seq_id", "must not be 0"},

@@ -42,6 +42,8 @@ func call(ctx context.Context, d *door, request proto.Message) (err error) {
 		_, err = d.timelines.ListCursors(ctx, req)
 	case *pb.SetRecipientsRequest:
 		_, err = d.timelines.SetRecipients(ctx, req)
+	case *pb.ExplainRequest:
+		_, err = d.timelines.Explain(ctx, req)
 	case *pb.ReviseRequest:
 		_, err = d.timelines.Revise(ctx, req)
 	case *pb.UpdateTimelineRequest:

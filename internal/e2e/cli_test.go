@@ -145,6 +145,12 @@ func TestCommandLine(t *testing.T) {
 	if got := c.cli("", "get", "group/1", "--seq", "1", "-o", "jsonl"); !strings.Contains(got, `"redacted":true`) || strings.Contains(got, "hello") {
 		t.Errorf("a redacted message: %s", got)
 	}
+	if got := c.cli("", "explain", "group/1", "--message-id", "g1", "-o", "jsonl"); !strings.Contains(got, `"inbox_count":3`) || !strings.Contains(got, `"has_message":true`) || !strings.Contains(got, `"log_index":`) {
+		t.Errorf("explain: %s", got)
+	}
+	if got := c.cli("", "explain", "group/1", "--seq", "1"); !strings.Contains(got, "LOG INDEX") || !strings.Contains(got, "inbox/carol") || !strings.Contains(got, "REDACTED") {
+		t.Errorf("explain: %s", got)
+	}
 	c.cli("", "verify", "group/1")
 	if got := c.cli("", "update", "group/1", "--set", "topic=tides", "-o", "jsonl"); !strings.Contains(got, `"attributes":{"topic":"tides"}`) {
 		t.Errorf("update: %s", got)

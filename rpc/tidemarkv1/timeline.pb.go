@@ -4575,6 +4575,353 @@ func (x *UpdateTimelineResponse) GetPosition() []byte {
 	return nil
 }
 
+type ExplainRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// Either of the two names the message.
+	SeqId     uint64 `protobuf:"varint,2,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
+	MessageId string `protobuf:"bytes,3,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// How many inboxes, and how many cursors, are listed at most: up to 10,000, and 1,000 if it
+	// is 0. All are counted.
+	MaxItems      uint32 `protobuf:"varint,4,opt,name=max_items,json=maxItems,proto3" json:"max_items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ExplainRequest) GetTimeline() string {
+	if x != nil {
+		return x.Timeline
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetSeqId() uint64 {
+	if x != nil {
+		return x.SeqId
+	}
+	return 0
+}
+
+func (x *ExplainRequest) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetMaxItems() uint32 {
+	if x != nil {
+		return x.MaxItems
+	}
+	return 0
+}
+
+type ExplainResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With its source, if it is an entry of an inbox, and its revision.
+	Message *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// The log entry that appended it; 0 if that is not known: the change feed, which says so,
+	// does not go back to it, or does not list it because it is an entry of an inbox.
+	LogIndex uint64 `protobuf:"varint,2,opt,name=log_index,json=logIndex,proto3" json:"log_index,omitempty"`
+	// The inboxes that it was delivered to. They are known of messages that were appended at
+	// feature level 8 or later.
+	InboxCount uint64        `protobuf:"varint,3,opt,name=inbox_count,json=inboxCount,proto3" json:"inbox_count,omitempty"`
+	Inboxes    []*InboxEntry `protobuf:"bytes,4,rep,name=inboxes,proto3" json:"inboxes,omitempty"`
+	// All cursors of the timeline, and those whose delivered and read marks are at the message
+	// or past it.
+	CursorCount    uint64 `protobuf:"varint,5,opt,name=cursor_count,json=cursorCount,proto3" json:"cursor_count,omitempty"`
+	DeliveredCount uint64 `protobuf:"varint,6,opt,name=delivered_count,json=deliveredCount,proto3" json:"delivered_count,omitempty"`
+	ReadCount      uint64 `protobuf:"varint,7,opt,name=read_count,json=readCount,proto3" json:"read_count,omitempty"`
+	// Those counted by delivered_count, in byte order of the readers.
+	Cursors []*Cursor `protobuf:"bytes,8,rep,name=cursors,proto3" json:"cursors,omitempty"`
+	// Every member of the cluster, as it answered just now.
+	Replicas []*Replica `protobuf:"bytes,9,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	Position []byte     `protobuf:"bytes,10,opt,name=position,proto3" json:"position,omitempty"`
+	// The log index that the answering node had applied.
+	AppliedIndex  uint64 `protobuf:"varint,11,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainResponse) Reset() {
+	*x = ExplainResponse{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainResponse) ProtoMessage() {}
+
+func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
+func (*ExplainResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ExplainResponse) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetLogIndex() uint64 {
+	if x != nil {
+		return x.LogIndex
+	}
+	return 0
+}
+
+func (x *ExplainResponse) GetInboxCount() uint64 {
+	if x != nil {
+		return x.InboxCount
+	}
+	return 0
+}
+
+func (x *ExplainResponse) GetInboxes() []*InboxEntry {
+	if x != nil {
+		return x.Inboxes
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetCursorCount() uint64 {
+	if x != nil {
+		return x.CursorCount
+	}
+	return 0
+}
+
+func (x *ExplainResponse) GetDeliveredCount() uint64 {
+	if x != nil {
+		return x.DeliveredCount
+	}
+	return 0
+}
+
+func (x *ExplainResponse) GetReadCount() uint64 {
+	if x != nil {
+		return x.ReadCount
+	}
+	return 0
+}
+
+func (x *ExplainResponse) GetCursors() []*Cursor {
+	if x != nil {
+		return x.Cursors
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetReplicas() []*Replica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
+// InboxEntry is the entry of an inbox that refers to a message.
+type InboxEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Inbox string                 `protobuf:"bytes,1,opt,name=inbox,proto3" json:"inbox,omitempty"`
+	SeqId uint64                 `protobuf:"varint,2,opt,name=seq_id,json=seqId,proto3" json:"seq_id,omitempty"`
+	// The entry was trimmed, or the inbox deleted.
+	Gone          bool `protobuf:"varint,3,opt,name=gone,proto3" json:"gone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxEntry) Reset() {
+	*x = InboxEntry{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxEntry) ProtoMessage() {}
+
+func (x *InboxEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxEntry.ProtoReflect.Descriptor instead.
+func (*InboxEntry) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *InboxEntry) GetInbox() string {
+	if x != nil {
+		return x.Inbox
+	}
+	return ""
+}
+
+func (x *InboxEntry) GetSeqId() uint64 {
+	if x != nil {
+		return x.SeqId
+	}
+	return 0
+}
+
+func (x *InboxEntry) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
+// Replica says whether a member has a message.
+type Replica struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	ClientAddress string                 `protobuf:"bytes,2,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
+	// The member answered; what follows is unset otherwise.
+	Reachable    bool   `protobuf:"varint,3,opt,name=reachable,proto3" json:"reachable,omitempty"`
+	AppliedIndex uint64 `protobuf:"varint,4,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	// It has applied the log up to the message for certain. If log_index is not known, this
+	// asks for all that the answering node has applied.
+	HasMessage    bool `protobuf:"varint,5,opt,name=has_message,json=hasMessage,proto3" json:"has_message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replica) Reset() {
+	*x = Replica{}
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replica) ProtoMessage() {}
+
+func (x *Replica) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replica.ProtoReflect.Descriptor instead.
+func (*Replica) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Replica) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *Replica) GetClientAddress() string {
+	if x != nil {
+		return x.ClientAddress
+	}
+	return ""
+}
+
+func (x *Replica) GetReachable() bool {
+	if x != nil {
+		return x.Reachable
+	}
+	return false
+}
+
+func (x *Replica) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
+func (x *Replica) GetHasMessage() bool {
+	if x != nil {
+		return x.HasMessage
+	}
+	return false
+}
+
 type ReviseRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Timeline string                 `protobuf:"bytes,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
@@ -4600,7 +4947,7 @@ type ReviseRequest struct {
 
 func (x *ReviseRequest) Reset() {
 	*x = ReviseRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4612,7 +4959,7 @@ func (x *ReviseRequest) String() string {
 func (*ReviseRequest) ProtoMessage() {}
 
 func (x *ReviseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[51]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4625,7 +4972,7 @@ func (x *ReviseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviseRequest.ProtoReflect.Descriptor instead.
 func (*ReviseRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{51}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ReviseRequest) GetTimeline() string {
@@ -4721,7 +5068,7 @@ type RevisedContent struct {
 
 func (x *RevisedContent) Reset() {
 	*x = RevisedContent{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4733,7 +5080,7 @@ func (x *RevisedContent) String() string {
 func (*RevisedContent) ProtoMessage() {}
 
 func (x *RevisedContent) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[52]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4746,7 +5093,7 @@ func (x *RevisedContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisedContent.ProtoReflect.Descriptor instead.
 func (*RevisedContent) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{52}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RevisedContent) GetType() string {
@@ -4789,7 +5136,7 @@ type ReviseResponse struct {
 
 func (x *ReviseResponse) Reset() {
 	*x = ReviseResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4801,7 +5148,7 @@ func (x *ReviseResponse) String() string {
 func (*ReviseResponse) ProtoMessage() {}
 
 func (x *ReviseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[53]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4814,7 +5161,7 @@ func (x *ReviseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviseResponse.ProtoReflect.Descriptor instead.
 func (*ReviseResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{53}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ReviseResponse) GetRevision() uint64 {
@@ -4878,7 +5225,7 @@ type TrimRequest struct {
 
 func (x *TrimRequest) Reset() {
 	*x = TrimRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4890,7 +5237,7 @@ func (x *TrimRequest) String() string {
 func (*TrimRequest) ProtoMessage() {}
 
 func (x *TrimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[54]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4903,7 +5250,7 @@ func (x *TrimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimRequest.ProtoReflect.Descriptor instead.
 func (*TrimRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{54}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *TrimRequest) GetTimeline() string {
@@ -4934,7 +5281,7 @@ type TrimResponse struct {
 
 func (x *TrimResponse) Reset() {
 	*x = TrimResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4946,7 +5293,7 @@ func (x *TrimResponse) String() string {
 func (*TrimResponse) ProtoMessage() {}
 
 func (x *TrimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[55]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4959,7 +5306,7 @@ func (x *TrimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimResponse.ProtoReflect.Descriptor instead.
 func (*TrimResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{55}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *TrimResponse) GetTimeline() *Timeline {
@@ -5007,7 +5354,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5019,7 +5366,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[56]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5032,7 +5379,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{56}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Policy) GetPrefix() string {
@@ -5097,7 +5444,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5109,7 +5456,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[57]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5122,7 +5469,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{57}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *SetPolicyRequest) GetPolicy() *Policy {
@@ -5154,7 +5501,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5166,7 +5513,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[58]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5179,7 +5526,7 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{58}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SetPolicyResponse) GetTimelinesSeen() uint64 {
@@ -5229,7 +5576,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5241,7 +5588,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[59]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5254,7 +5601,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{59}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ImportRequest) GetTimeline() string {
@@ -5291,7 +5638,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5303,7 +5650,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[60]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5316,7 +5663,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{60}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ImportResponse) GetTimeline() *Timeline {
@@ -5349,7 +5696,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[61]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5361,7 +5708,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[61]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5374,7 +5721,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{61}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListPoliciesRequest) GetConsistency() *Consistency {
@@ -5395,7 +5742,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5407,7 +5754,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[62]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5420,7 +5767,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{62}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*Policy {
@@ -5456,7 +5803,7 @@ type DeleteTimelineRequest struct {
 
 func (x *DeleteTimelineRequest) Reset() {
 	*x = DeleteTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5468,7 +5815,7 @@ func (x *DeleteTimelineRequest) String() string {
 func (*DeleteTimelineRequest) ProtoMessage() {}
 
 func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[63]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5481,7 +5828,7 @@ func (x *DeleteTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTimelineRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{63}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DeleteTimelineRequest) GetTimeline() string {
@@ -5512,7 +5859,7 @@ type DeleteTimelineResponse struct {
 
 func (x *DeleteTimelineResponse) Reset() {
 	*x = DeleteTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5524,7 +5871,7 @@ func (x *DeleteTimelineResponse) String() string {
 func (*DeleteTimelineResponse) ProtoMessage() {}
 
 func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[64]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5537,7 +5884,7 @@ func (x *DeleteTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTimelineResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{64}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DeleteTimelineResponse) GetTimeline() *Timeline {
@@ -5564,7 +5911,7 @@ type GetTimelineRequest struct {
 
 func (x *GetTimelineRequest) Reset() {
 	*x = GetTimelineRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[65]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5576,7 +5923,7 @@ func (x *GetTimelineRequest) String() string {
 func (*GetTimelineRequest) ProtoMessage() {}
 
 func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[65]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5589,7 +5936,7 @@ func (x *GetTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineRequest.ProtoReflect.Descriptor instead.
 func (*GetTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{65}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *GetTimelineRequest) GetTimeline() string {
@@ -5617,7 +5964,7 @@ type GetTimelineResponse struct {
 
 func (x *GetTimelineResponse) Reset() {
 	*x = GetTimelineResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[66]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5629,7 +5976,7 @@ func (x *GetTimelineResponse) String() string {
 func (*GetTimelineResponse) ProtoMessage() {}
 
 func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[66]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5642,7 +5989,7 @@ func (x *GetTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimelineResponse.ProtoReflect.Descriptor instead.
 func (*GetTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{66}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *GetTimelineResponse) GetTimeline() *Timeline {
@@ -5683,7 +6030,7 @@ type ListTimelinesRequest struct {
 
 func (x *ListTimelinesRequest) Reset() {
 	*x = ListTimelinesRequest{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[67]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5695,7 +6042,7 @@ func (x *ListTimelinesRequest) String() string {
 func (*ListTimelinesRequest) ProtoMessage() {}
 
 func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[67]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5708,7 +6055,7 @@ func (x *ListTimelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelinesRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{67}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ListTimelinesRequest) GetPrefix() string {
@@ -5761,7 +6108,7 @@ type ListTimelinesResponse struct {
 
 func (x *ListTimelinesResponse) Reset() {
 	*x = ListTimelinesResponse{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[68]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5773,7 +6120,7 @@ func (x *ListTimelinesResponse) String() string {
 func (*ListTimelinesResponse) ProtoMessage() {}
 
 func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[68]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5786,7 +6133,7 @@ func (x *ListTimelinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelinesResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelinesResponse) Descriptor() ([]byte, []int) {
-	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{68}
+	return file_rpc_tidemarkv1_timeline_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListTimelinesResponse) GetCount() uint64 {
@@ -5832,7 +6179,7 @@ type Consistency_Linearizable struct {
 
 func (x *Consistency_Linearizable) Reset() {
 	*x = Consistency_Linearizable{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[72]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5844,7 +6191,7 @@ func (x *Consistency_Linearizable) String() string {
 func (*Consistency_Linearizable) ProtoMessage() {}
 
 func (x *Consistency_Linearizable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[72]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5869,7 +6216,7 @@ type Consistency_Session struct {
 
 func (x *Consistency_Session) Reset() {
 	*x = Consistency_Session{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[73]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5881,7 +6228,7 @@ func (x *Consistency_Session) String() string {
 func (*Consistency_Session) ProtoMessage() {}
 
 func (x *Consistency_Session) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[73]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5915,7 +6262,7 @@ type Consistency_Local struct {
 
 func (x *Consistency_Local) Reset() {
 	*x = Consistency_Local{}
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[74]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5927,7 +6274,7 @@ func (x *Consistency_Local) String() string {
 func (*Consistency_Local) ProtoMessage() {}
 
 func (x *Consistency_Local) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[74]
+	mi := &file_rpc_tidemarkv1_timeline_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6321,7 +6668,40 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"g\n" +
 	"\x16UpdateTimelineResponse\x121\n" +
 	"\btimeline\x18\x01 \x01(\v2\x15.tidemark.v1.TimelineR\btimeline\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\fR\bposition\"\x9e\x02\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\"\x7f\n" +
+	"\x0eExplainRequest\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x15\n" +
+	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x03 \x01(\tR\tmessageId\x12\x1b\n" +
+	"\tmax_items\x18\x04 \x01(\rR\bmaxItems\"\xbf\x03\n" +
+	"\x0fExplainResponse\x12.\n" +
+	"\amessage\x18\x01 \x01(\v2\x14.tidemark.v1.MessageR\amessage\x12\x1b\n" +
+	"\tlog_index\x18\x02 \x01(\x04R\blogIndex\x12\x1f\n" +
+	"\vinbox_count\x18\x03 \x01(\x04R\n" +
+	"inboxCount\x121\n" +
+	"\ainboxes\x18\x04 \x03(\v2\x17.tidemark.v1.InboxEntryR\ainboxes\x12!\n" +
+	"\fcursor_count\x18\x05 \x01(\x04R\vcursorCount\x12'\n" +
+	"\x0fdelivered_count\x18\x06 \x01(\x04R\x0edeliveredCount\x12\x1d\n" +
+	"\n" +
+	"read_count\x18\a \x01(\x04R\treadCount\x12-\n" +
+	"\acursors\x18\b \x03(\v2\x13.tidemark.v1.CursorR\acursors\x120\n" +
+	"\breplicas\x18\t \x03(\v2\x14.tidemark.v1.ReplicaR\breplicas\x12\x1a\n" +
+	"\bposition\x18\n" +
+	" \x01(\fR\bposition\x12#\n" +
+	"\rapplied_index\x18\v \x01(\x04R\fappliedIndex\"M\n" +
+	"\n" +
+	"InboxEntry\x12\x14\n" +
+	"\x05inbox\x18\x01 \x01(\tR\x05inbox\x12\x15\n" +
+	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x12\x12\n" +
+	"\x04gone\x18\x03 \x01(\bR\x04gone\"\xad\x01\n" +
+	"\aReplica\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12%\n" +
+	"\x0eclient_address\x18\x02 \x01(\tR\rclientAddress\x12\x1c\n" +
+	"\treachable\x18\x03 \x01(\bR\treachable\x12#\n" +
+	"\rapplied_index\x18\x04 \x01(\x04R\fappliedIndex\x12\x1f\n" +
+	"\vhas_message\x18\x05 \x01(\bR\n" +
+	"hasMessage\"\x9e\x02\n" +
 	"\rReviseRequest\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\tR\btimeline\x12\x15\n" +
 	"\x06seq_id\x18\x02 \x01(\x04R\x05seqId\x120\n" +
@@ -6436,7 +6816,7 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x11TAIL_PRIORITY_LOW\x10\x03*F\n" +
 	"\vCursorOrder\x12\x1c\n" +
 	"\x18CURSOR_ORDER_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\x82\r\n" +
+	"\x15CURSOR_ORDER_ACTIVITY\x10\x012\xc8\r\n" +
 	"\x0fTimelineService\x12A\n" +
 	"\x06Append\x12\x1a.tidemark.v1.AppendRequest\x1a\x1b.tidemark.v1.AppendResponse\x12P\n" +
 	"\vAppendBatch\x12\x1f.tidemark.v1.AppendBatchRequest\x1a .tidemark.v1.AppendBatchResponse\x12W\n" +
@@ -6445,7 +6825,8 @@ const file_rpc_tidemarkv1_timeline_proto_rawDesc = "" +
 	"\x03Get\x12\x17.tidemark.v1.GetRequest\x1a\x18.tidemark.v1.GetResponse\x12;\n" +
 	"\x04Sync\x12\x18.tidemark.v1.SyncRequest\x1a\x19.tidemark.v1.SyncResponse\x12A\n" +
 	"\x06Verify\x12\x1a.tidemark.v1.VerifyRequest\x1a\x1b.tidemark.v1.VerifyResponse\x12?\n" +
-	"\x04Tail\x12\x18.tidemark.v1.TailRequest\x1a\x19.tidemark.v1.TailResponse(\x010\x01\x12A\n" +
+	"\x04Tail\x12\x18.tidemark.v1.TailRequest\x1a\x19.tidemark.v1.TailResponse(\x010\x01\x12D\n" +
+	"\aExplain\x12\x1b.tidemark.v1.ExplainRequest\x1a\x1c.tidemark.v1.ExplainResponse\x12A\n" +
 	"\x06Revise\x12\x1a.tidemark.v1.ReviseRequest\x1a\x1b.tidemark.v1.ReviseResponse\x12F\n" +
 	"\aChanges\x12\x1b.tidemark.v1.ChangesRequest\x1a\x1c.tidemark.v1.ChangesResponse0\x01\x128\n" +
 	"\x03Ack\x12\x17.tidemark.v1.AckRequest\x1a\x18.tidemark.v1.AckResponse\x12P\n" +
@@ -6474,7 +6855,7 @@ func file_rpc_tidemarkv1_timeline_proto_rawDescGZIP() []byte {
 }
 
 var file_rpc_tidemarkv1_timeline_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 78)
+var file_rpc_tidemarkv1_timeline_proto_msgTypes = make([]protoimpl.MessageInfo, 82)
 var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(Direction)(0),                   // 0: tidemark.v1.Direction
 	(SyncPriority)(0),                // 1: tidemark.v1.SyncPriority
@@ -6531,60 +6912,64 @@ var file_rpc_tidemarkv1_timeline_proto_goTypes = []any{
 	(*Timeline)(nil),                 // 52: tidemark.v1.Timeline
 	(*UpdateTimelineRequest)(nil),    // 53: tidemark.v1.UpdateTimelineRequest
 	(*UpdateTimelineResponse)(nil),   // 54: tidemark.v1.UpdateTimelineResponse
-	(*ReviseRequest)(nil),            // 55: tidemark.v1.ReviseRequest
-	(*RevisedContent)(nil),           // 56: tidemark.v1.RevisedContent
-	(*ReviseResponse)(nil),           // 57: tidemark.v1.ReviseResponse
-	(*TrimRequest)(nil),              // 58: tidemark.v1.TrimRequest
-	(*TrimResponse)(nil),             // 59: tidemark.v1.TrimResponse
-	(*Policy)(nil),                   // 60: tidemark.v1.Policy
-	(*SetPolicyRequest)(nil),         // 61: tidemark.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),        // 62: tidemark.v1.SetPolicyResponse
-	(*ImportRequest)(nil),            // 63: tidemark.v1.ImportRequest
-	(*ImportResponse)(nil),           // 64: tidemark.v1.ImportResponse
-	(*ListPoliciesRequest)(nil),      // 65: tidemark.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),     // 66: tidemark.v1.ListPoliciesResponse
-	(*DeleteTimelineRequest)(nil),    // 67: tidemark.v1.DeleteTimelineRequest
-	(*DeleteTimelineResponse)(nil),   // 68: tidemark.v1.DeleteTimelineResponse
-	(*GetTimelineRequest)(nil),       // 69: tidemark.v1.GetTimelineRequest
-	(*GetTimelineResponse)(nil),      // 70: tidemark.v1.GetTimelineResponse
-	(*ListTimelinesRequest)(nil),     // 71: tidemark.v1.ListTimelinesRequest
-	(*ListTimelinesResponse)(nil),    // 72: tidemark.v1.ListTimelinesResponse
-	nil,                              // 73: tidemark.v1.Message.AttributesEntry
-	nil,                              // 74: tidemark.v1.AppendRequest.AttributesEntry
-	nil,                              // 75: tidemark.v1.Error.MetadataEntry
-	(*Consistency_Linearizable)(nil), // 76: tidemark.v1.Consistency.Linearizable
-	(*Consistency_Session)(nil),      // 77: tidemark.v1.Consistency.Session
-	(*Consistency_Local)(nil),        // 78: tidemark.v1.Consistency.Local
-	nil,                              // 79: tidemark.v1.Timeline.AttributesEntry
-	nil,                              // 80: tidemark.v1.UpdateTimelineRequest.SetEntry
-	nil,                              // 81: tidemark.v1.RevisedContent.AttributesEntry
-	(*timestamppb.Timestamp)(nil),    // 82: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 83: google.protobuf.Duration
+	(*ExplainRequest)(nil),           // 55: tidemark.v1.ExplainRequest
+	(*ExplainResponse)(nil),          // 56: tidemark.v1.ExplainResponse
+	(*InboxEntry)(nil),               // 57: tidemark.v1.InboxEntry
+	(*Replica)(nil),                  // 58: tidemark.v1.Replica
+	(*ReviseRequest)(nil),            // 59: tidemark.v1.ReviseRequest
+	(*RevisedContent)(nil),           // 60: tidemark.v1.RevisedContent
+	(*ReviseResponse)(nil),           // 61: tidemark.v1.ReviseResponse
+	(*TrimRequest)(nil),              // 62: tidemark.v1.TrimRequest
+	(*TrimResponse)(nil),             // 63: tidemark.v1.TrimResponse
+	(*Policy)(nil),                   // 64: tidemark.v1.Policy
+	(*SetPolicyRequest)(nil),         // 65: tidemark.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),        // 66: tidemark.v1.SetPolicyResponse
+	(*ImportRequest)(nil),            // 67: tidemark.v1.ImportRequest
+	(*ImportResponse)(nil),           // 68: tidemark.v1.ImportResponse
+	(*ListPoliciesRequest)(nil),      // 69: tidemark.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),     // 70: tidemark.v1.ListPoliciesResponse
+	(*DeleteTimelineRequest)(nil),    // 71: tidemark.v1.DeleteTimelineRequest
+	(*DeleteTimelineResponse)(nil),   // 72: tidemark.v1.DeleteTimelineResponse
+	(*GetTimelineRequest)(nil),       // 73: tidemark.v1.GetTimelineRequest
+	(*GetTimelineResponse)(nil),      // 74: tidemark.v1.GetTimelineResponse
+	(*ListTimelinesRequest)(nil),     // 75: tidemark.v1.ListTimelinesRequest
+	(*ListTimelinesResponse)(nil),    // 76: tidemark.v1.ListTimelinesResponse
+	nil,                              // 77: tidemark.v1.Message.AttributesEntry
+	nil,                              // 78: tidemark.v1.AppendRequest.AttributesEntry
+	nil,                              // 79: tidemark.v1.Error.MetadataEntry
+	(*Consistency_Linearizable)(nil), // 80: tidemark.v1.Consistency.Linearizable
+	(*Consistency_Session)(nil),      // 81: tidemark.v1.Consistency.Session
+	(*Consistency_Local)(nil),        // 82: tidemark.v1.Consistency.Local
+	nil,                              // 83: tidemark.v1.Timeline.AttributesEntry
+	nil,                              // 84: tidemark.v1.UpdateTimelineRequest.SetEntry
+	nil,                              // 85: tidemark.v1.RevisedContent.AttributesEntry
+	(*timestamppb.Timestamp)(nil),    // 86: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 87: google.protobuf.Duration
 }
 var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
-	73,  // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
-	82,  // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
-	82,  // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
+	77,  // 0: tidemark.v1.Message.attributes:type_name -> tidemark.v1.Message.AttributesEntry
+	86,  // 1: tidemark.v1.Message.client_time:type_name -> google.protobuf.Timestamp
+	86,  // 2: tidemark.v1.Message.server_time:type_name -> google.protobuf.Timestamp
 	7,   // 3: tidemark.v1.Message.source:type_name -> tidemark.v1.Source
 	5,   // 4: tidemark.v1.Message.revision:type_name -> tidemark.v1.Revision
 	6,   // 5: tidemark.v1.Message.revises:type_name -> tidemark.v1.Revises
-	82,  // 6: tidemark.v1.Revision.time:type_name -> google.protobuf.Timestamp
-	74,  // 7: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
-	82,  // 8: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
+	86,  // 6: tidemark.v1.Revision.time:type_name -> google.protobuf.Timestamp
+	78,  // 7: tidemark.v1.AppendRequest.attributes:type_name -> tidemark.v1.AppendRequest.AttributesEntry
+	86,  // 8: tidemark.v1.AppendRequest.client_time:type_name -> google.protobuf.Timestamp
 	9,   // 9: tidemark.v1.AppendRequest.fan_out:type_name -> tidemark.v1.FanOut
-	82,  // 10: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
+	86,  // 10: tidemark.v1.AppendResponse.server_time:type_name -> google.protobuf.Timestamp
 	8,   // 11: tidemark.v1.AppendBatchRequest.items:type_name -> tidemark.v1.AppendRequest
 	13,  // 12: tidemark.v1.AppendBatchResponse.results:type_name -> tidemark.v1.AppendBatchResult
 	10,  // 13: tidemark.v1.AppendBatchResult.response:type_name -> tidemark.v1.AppendResponse
 	14,  // 14: tidemark.v1.AppendBatchResult.error:type_name -> tidemark.v1.Error
-	75,  // 15: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
+	79,  // 15: tidemark.v1.Error.metadata:type_name -> tidemark.v1.Error.MetadataEntry
 	8,   // 16: tidemark.v1.AppendStreamRequest.append:type_name -> tidemark.v1.AppendRequest
 	10,  // 17: tidemark.v1.AppendStreamResponse.response:type_name -> tidemark.v1.AppendResponse
 	14,  // 18: tidemark.v1.AppendStreamResponse.error:type_name -> tidemark.v1.Error
-	76,  // 19: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
-	77,  // 20: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
-	78,  // 21: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
-	82,  // 22: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
+	80,  // 19: tidemark.v1.Consistency.linearizable:type_name -> tidemark.v1.Consistency.Linearizable
+	81,  // 20: tidemark.v1.Consistency.session:type_name -> tidemark.v1.Consistency.Session
+	82,  // 21: tidemark.v1.Consistency.local:type_name -> tidemark.v1.Consistency.Local
+	86,  // 22: tidemark.v1.ReadRequest.from_time:type_name -> google.protobuf.Timestamp
 	0,   // 23: tidemark.v1.ReadRequest.direction:type_name -> tidemark.v1.Direction
 	17,  // 24: tidemark.v1.ReadRequest.consistency:type_name -> tidemark.v1.Consistency
 	19,  // 25: tidemark.v1.ReadRequest.ack:type_name -> tidemark.v1.ReadAck
@@ -6618,81 +7003,87 @@ var file_rpc_tidemarkv1_timeline_proto_depIdxs = []int32{
 	4,   // 53: tidemark.v1.Change.appended:type_name -> tidemark.v1.Message
 	43,  // 54: tidemark.v1.AckRequest.items:type_name -> tidemark.v1.AckItem
 	45,  // 55: tidemark.v1.AckResponse.cursors:type_name -> tidemark.v1.Cursor
-	82,  // 56: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
-	82,  // 57: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
+	86,  // 56: tidemark.v1.Cursor.updated_at:type_name -> google.protobuf.Timestamp
+	86,  // 57: tidemark.v1.Cursor.last_server_time:type_name -> google.protobuf.Timestamp
 	17,  // 58: tidemark.v1.ListCursorsRequest.consistency:type_name -> tidemark.v1.Consistency
 	3,   // 59: tidemark.v1.ListCursorsRequest.order:type_name -> tidemark.v1.CursorOrder
 	45,  // 60: tidemark.v1.ListCursorsResponse.cursors:type_name -> tidemark.v1.Cursor
 	17,  // 61: tidemark.v1.ListRecipientsRequest.consistency:type_name -> tidemark.v1.Consistency
-	82,  // 62: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
-	82,  // 63: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
-	79,  // 64: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
-	80,  // 65: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
+	86,  // 62: tidemark.v1.Timeline.created_at:type_name -> google.protobuf.Timestamp
+	86,  // 63: tidemark.v1.Timeline.last_server_time:type_name -> google.protobuf.Timestamp
+	83,  // 64: tidemark.v1.Timeline.attributes:type_name -> tidemark.v1.Timeline.AttributesEntry
+	84,  // 65: tidemark.v1.UpdateTimelineRequest.set:type_name -> tidemark.v1.UpdateTimelineRequest.SetEntry
 	52,  // 66: tidemark.v1.UpdateTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	56,  // 67: tidemark.v1.ReviseRequest.content:type_name -> tidemark.v1.RevisedContent
-	81,  // 68: tidemark.v1.RevisedContent.attributes:type_name -> tidemark.v1.RevisedContent.AttributesEntry
-	82,  // 69: tidemark.v1.ReviseResponse.server_time:type_name -> google.protobuf.Timestamp
-	52,  // 70: tidemark.v1.TrimResponse.timeline:type_name -> tidemark.v1.Timeline
-	83,  // 71: tidemark.v1.Policy.max_age:type_name -> google.protobuf.Duration
-	60,  // 72: tidemark.v1.SetPolicyRequest.policy:type_name -> tidemark.v1.Policy
-	4,   // 73: tidemark.v1.ImportRequest.items:type_name -> tidemark.v1.Message
-	52,  // 74: tidemark.v1.ImportResponse.timeline:type_name -> tidemark.v1.Timeline
-	17,  // 75: tidemark.v1.ListPoliciesRequest.consistency:type_name -> tidemark.v1.Consistency
-	60,  // 76: tidemark.v1.ListPoliciesResponse.policies:type_name -> tidemark.v1.Policy
-	52,  // 77: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	17,  // 78: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
-	52,  // 79: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
-	17,  // 80: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
-	52,  // 81: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
-	8,   // 82: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
-	11,  // 83: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
-	15,  // 84: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
-	18,  // 85: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
-	21,  // 86: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
-	23,  // 87: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
-	27,  // 88: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
-	30,  // 89: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
-	55,  // 90: tidemark.v1.TimelineService.Revise:input_type -> tidemark.v1.ReviseRequest
-	39,  // 91: tidemark.v1.TimelineService.Changes:input_type -> tidemark.v1.ChangesRequest
-	42,  // 92: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
-	46,  // 93: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
-	48,  // 94: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
-	50,  // 95: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
-	53,  // 96: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
-	58,  // 97: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
-	67,  // 98: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
-	61,  // 99: tidemark.v1.TimelineService.SetPolicy:input_type -> tidemark.v1.SetPolicyRequest
-	65,  // 100: tidemark.v1.TimelineService.ListPolicies:input_type -> tidemark.v1.ListPoliciesRequest
-	63,  // 101: tidemark.v1.TimelineService.Import:input_type -> tidemark.v1.ImportRequest
-	69,  // 102: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
-	71,  // 103: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
-	10,  // 104: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
-	12,  // 105: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
-	16,  // 106: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
-	20,  // 107: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
-	22,  // 108: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
-	25,  // 109: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
-	29,  // 110: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
-	32,  // 111: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
-	57,  // 112: tidemark.v1.TimelineService.Revise:output_type -> tidemark.v1.ReviseResponse
-	40,  // 113: tidemark.v1.TimelineService.Changes:output_type -> tidemark.v1.ChangesResponse
-	44,  // 114: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
-	47,  // 115: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
-	49,  // 116: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
-	51,  // 117: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
-	54,  // 118: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
-	59,  // 119: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
-	68,  // 120: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
-	62,  // 121: tidemark.v1.TimelineService.SetPolicy:output_type -> tidemark.v1.SetPolicyResponse
-	66,  // 122: tidemark.v1.TimelineService.ListPolicies:output_type -> tidemark.v1.ListPoliciesResponse
-	64,  // 123: tidemark.v1.TimelineService.Import:output_type -> tidemark.v1.ImportResponse
-	70,  // 124: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
-	72,  // 125: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
-	104, // [104:126] is the sub-list for method output_type
-	82,  // [82:104] is the sub-list for method input_type
-	82,  // [82:82] is the sub-list for extension type_name
-	82,  // [82:82] is the sub-list for extension extendee
-	0,   // [0:82] is the sub-list for field type_name
+	4,   // 67: tidemark.v1.ExplainResponse.message:type_name -> tidemark.v1.Message
+	57,  // 68: tidemark.v1.ExplainResponse.inboxes:type_name -> tidemark.v1.InboxEntry
+	45,  // 69: tidemark.v1.ExplainResponse.cursors:type_name -> tidemark.v1.Cursor
+	58,  // 70: tidemark.v1.ExplainResponse.replicas:type_name -> tidemark.v1.Replica
+	60,  // 71: tidemark.v1.ReviseRequest.content:type_name -> tidemark.v1.RevisedContent
+	85,  // 72: tidemark.v1.RevisedContent.attributes:type_name -> tidemark.v1.RevisedContent.AttributesEntry
+	86,  // 73: tidemark.v1.ReviseResponse.server_time:type_name -> google.protobuf.Timestamp
+	52,  // 74: tidemark.v1.TrimResponse.timeline:type_name -> tidemark.v1.Timeline
+	87,  // 75: tidemark.v1.Policy.max_age:type_name -> google.protobuf.Duration
+	64,  // 76: tidemark.v1.SetPolicyRequest.policy:type_name -> tidemark.v1.Policy
+	4,   // 77: tidemark.v1.ImportRequest.items:type_name -> tidemark.v1.Message
+	52,  // 78: tidemark.v1.ImportResponse.timeline:type_name -> tidemark.v1.Timeline
+	17,  // 79: tidemark.v1.ListPoliciesRequest.consistency:type_name -> tidemark.v1.Consistency
+	64,  // 80: tidemark.v1.ListPoliciesResponse.policies:type_name -> tidemark.v1.Policy
+	52,  // 81: tidemark.v1.DeleteTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	17,  // 82: tidemark.v1.GetTimelineRequest.consistency:type_name -> tidemark.v1.Consistency
+	52,  // 83: tidemark.v1.GetTimelineResponse.timeline:type_name -> tidemark.v1.Timeline
+	17,  // 84: tidemark.v1.ListTimelinesRequest.consistency:type_name -> tidemark.v1.Consistency
+	52,  // 85: tidemark.v1.ListTimelinesResponse.timelines:type_name -> tidemark.v1.Timeline
+	8,   // 86: tidemark.v1.TimelineService.Append:input_type -> tidemark.v1.AppendRequest
+	11,  // 87: tidemark.v1.TimelineService.AppendBatch:input_type -> tidemark.v1.AppendBatchRequest
+	15,  // 88: tidemark.v1.TimelineService.AppendStream:input_type -> tidemark.v1.AppendStreamRequest
+	18,  // 89: tidemark.v1.TimelineService.Read:input_type -> tidemark.v1.ReadRequest
+	21,  // 90: tidemark.v1.TimelineService.Get:input_type -> tidemark.v1.GetRequest
+	23,  // 91: tidemark.v1.TimelineService.Sync:input_type -> tidemark.v1.SyncRequest
+	27,  // 92: tidemark.v1.TimelineService.Verify:input_type -> tidemark.v1.VerifyRequest
+	30,  // 93: tidemark.v1.TimelineService.Tail:input_type -> tidemark.v1.TailRequest
+	55,  // 94: tidemark.v1.TimelineService.Explain:input_type -> tidemark.v1.ExplainRequest
+	59,  // 95: tidemark.v1.TimelineService.Revise:input_type -> tidemark.v1.ReviseRequest
+	39,  // 96: tidemark.v1.TimelineService.Changes:input_type -> tidemark.v1.ChangesRequest
+	42,  // 97: tidemark.v1.TimelineService.Ack:input_type -> tidemark.v1.AckRequest
+	46,  // 98: tidemark.v1.TimelineService.ListCursors:input_type -> tidemark.v1.ListCursorsRequest
+	48,  // 99: tidemark.v1.TimelineService.SetRecipients:input_type -> tidemark.v1.SetRecipientsRequest
+	50,  // 100: tidemark.v1.TimelineService.ListRecipients:input_type -> tidemark.v1.ListRecipientsRequest
+	53,  // 101: tidemark.v1.TimelineService.UpdateTimeline:input_type -> tidemark.v1.UpdateTimelineRequest
+	62,  // 102: tidemark.v1.TimelineService.Trim:input_type -> tidemark.v1.TrimRequest
+	71,  // 103: tidemark.v1.TimelineService.DeleteTimeline:input_type -> tidemark.v1.DeleteTimelineRequest
+	65,  // 104: tidemark.v1.TimelineService.SetPolicy:input_type -> tidemark.v1.SetPolicyRequest
+	69,  // 105: tidemark.v1.TimelineService.ListPolicies:input_type -> tidemark.v1.ListPoliciesRequest
+	67,  // 106: tidemark.v1.TimelineService.Import:input_type -> tidemark.v1.ImportRequest
+	73,  // 107: tidemark.v1.TimelineService.GetTimeline:input_type -> tidemark.v1.GetTimelineRequest
+	75,  // 108: tidemark.v1.TimelineService.ListTimelines:input_type -> tidemark.v1.ListTimelinesRequest
+	10,  // 109: tidemark.v1.TimelineService.Append:output_type -> tidemark.v1.AppendResponse
+	12,  // 110: tidemark.v1.TimelineService.AppendBatch:output_type -> tidemark.v1.AppendBatchResponse
+	16,  // 111: tidemark.v1.TimelineService.AppendStream:output_type -> tidemark.v1.AppendStreamResponse
+	20,  // 112: tidemark.v1.TimelineService.Read:output_type -> tidemark.v1.ReadResponse
+	22,  // 113: tidemark.v1.TimelineService.Get:output_type -> tidemark.v1.GetResponse
+	25,  // 114: tidemark.v1.TimelineService.Sync:output_type -> tidemark.v1.SyncResponse
+	29,  // 115: tidemark.v1.TimelineService.Verify:output_type -> tidemark.v1.VerifyResponse
+	32,  // 116: tidemark.v1.TimelineService.Tail:output_type -> tidemark.v1.TailResponse
+	56,  // 117: tidemark.v1.TimelineService.Explain:output_type -> tidemark.v1.ExplainResponse
+	61,  // 118: tidemark.v1.TimelineService.Revise:output_type -> tidemark.v1.ReviseResponse
+	40,  // 119: tidemark.v1.TimelineService.Changes:output_type -> tidemark.v1.ChangesResponse
+	44,  // 120: tidemark.v1.TimelineService.Ack:output_type -> tidemark.v1.AckResponse
+	47,  // 121: tidemark.v1.TimelineService.ListCursors:output_type -> tidemark.v1.ListCursorsResponse
+	49,  // 122: tidemark.v1.TimelineService.SetRecipients:output_type -> tidemark.v1.SetRecipientsResponse
+	51,  // 123: tidemark.v1.TimelineService.ListRecipients:output_type -> tidemark.v1.ListRecipientsResponse
+	54,  // 124: tidemark.v1.TimelineService.UpdateTimeline:output_type -> tidemark.v1.UpdateTimelineResponse
+	63,  // 125: tidemark.v1.TimelineService.Trim:output_type -> tidemark.v1.TrimResponse
+	72,  // 126: tidemark.v1.TimelineService.DeleteTimeline:output_type -> tidemark.v1.DeleteTimelineResponse
+	66,  // 127: tidemark.v1.TimelineService.SetPolicy:output_type -> tidemark.v1.SetPolicyResponse
+	70,  // 128: tidemark.v1.TimelineService.ListPolicies:output_type -> tidemark.v1.ListPoliciesResponse
+	68,  // 129: tidemark.v1.TimelineService.Import:output_type -> tidemark.v1.ImportResponse
+	74,  // 130: tidemark.v1.TimelineService.GetTimeline:output_type -> tidemark.v1.GetTimelineResponse
+	76,  // 131: tidemark.v1.TimelineService.ListTimelines:output_type -> tidemark.v1.ListTimelinesResponse
+	109, // [109:132] is the sub-list for method output_type
+	86,  // [86:109] is the sub-list for method input_type
+	86,  // [86:86] is the sub-list for extension type_name
+	86,  // [86:86] is the sub-list for extension extendee
+	0,   // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_rpc_tidemarkv1_timeline_proto_init() }
@@ -6757,19 +7148,19 @@ func file_rpc_tidemarkv1_timeline_proto_init() {
 		(*ListCursorsRequest_Reader)(nil),
 	}
 	file_rpc_tidemarkv1_timeline_proto_msgTypes[44].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[51].OneofWrappers = []any{
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[55].OneofWrappers = []any{
 		(*ReviseRequest_Content)(nil),
 		(*ReviseRequest_Redact)(nil),
 	}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[63].OneofWrappers = []any{}
-	file_rpc_tidemarkv1_timeline_proto_msgTypes[74].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[67].OneofWrappers = []any{}
+	file_rpc_tidemarkv1_timeline_proto_msgTypes[78].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_tidemarkv1_timeline_proto_rawDesc), len(file_rpc_tidemarkv1_timeline_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   78,
+			NumMessages:   82,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	TimelineService_Sync_FullMethodName           = "/tidemark.v1.TimelineService/Sync"
 	TimelineService_Verify_FullMethodName         = "/tidemark.v1.TimelineService/Verify"
 	TimelineService_Tail_FullMethodName           = "/tidemark.v1.TimelineService/Tail"
+	TimelineService_Explain_FullMethodName        = "/tidemark.v1.TimelineService/Explain"
 	TimelineService_Revise_FullMethodName         = "/tidemark.v1.TimelineService/Revise"
 	TimelineService_Changes_FullMethodName        = "/tidemark.v1.TimelineService/Changes"
 	TimelineService_Ack_FullMethodName            = "/tidemark.v1.TimelineService/Ack"
@@ -76,6 +77,10 @@ type TimelineServiceClient interface {
 	// applied; to go on after a failure, subscribe on any node behind the last message
 	// that was received. The client ends the stream; a node that stops ends it with STOPPING.
 	Tail(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TailRequest, TailResponse], error)
+	// Explain says what became of one message, for a person who looks for it: where it is in
+	// the log, which inboxes have it, which cursors are past it, which nodes have applied it.
+	// It is linearizable, and reads all cursors of the timeline.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 	// Revise edits or redacts a message. History shows the newest revision at the old SeqId,
 	// and a revision entry at the end of the timeline, and of each inbox that the message was
 	// delivered to, tells readers of it. It is exactly-once per (timeline, message_id of the
@@ -207,6 +212,16 @@ func (c *timelineServiceClient) Tail(ctx context.Context, opts ...grpc.CallOptio
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TimelineService_TailClient = grpc.BidiStreamingClient[TailRequest, TailResponse]
+
+func (c *timelineServiceClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainResponse)
+	err := c.cc.Invoke(ctx, TimelineService_Explain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *timelineServiceClient) Revise(ctx context.Context, in *ReviseRequest, opts ...grpc.CallOption) (*ReviseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -390,6 +405,10 @@ type TimelineServiceServer interface {
 	// applied; to go on after a failure, subscribe on any node behind the last message
 	// that was received. The client ends the stream; a node that stops ends it with STOPPING.
 	Tail(grpc.BidiStreamingServer[TailRequest, TailResponse]) error
+	// Explain says what became of one message, for a person who looks for it: where it is in
+	// the log, which inboxes have it, which cursors are past it, which nodes have applied it.
+	// It is linearizable, and reads all cursors of the timeline.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// Revise edits or redacts a message. History shows the newest revision at the old SeqId,
 	// and a revision entry at the end of the timeline, and of each inbox that the message was
 	// delivered to, tells readers of it. It is exactly-once per (timeline, message_id of the
@@ -459,6 +478,9 @@ func (UnimplementedTimelineServiceServer) Verify(context.Context, *VerifyRequest
 }
 func (UnimplementedTimelineServiceServer) Tail(grpc.BidiStreamingServer[TailRequest, TailResponse]) error {
 	return status.Error(codes.Unimplemented, "method Tail not implemented")
+}
+func (UnimplementedTimelineServiceServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
 }
 func (UnimplementedTimelineServiceServer) Revise(context.Context, *ReviseRequest) (*ReviseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Revise not implemented")
@@ -644,6 +666,24 @@ func _TimelineService_Tail_Handler(srv interface{}, stream grpc.ServerStream) er
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TimelineService_TailServer = grpc.BidiStreamingServer[TailRequest, TailResponse]
+
+func _TimelineService_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TimelineServiceServer).Explain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TimelineService_Explain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TimelineServiceServer).Explain(ctx, req.(*ExplainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _TimelineService_Revise_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReviseRequest)
@@ -920,6 +960,10 @@ var TimelineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Verify",
 			Handler:    _TimelineService_Verify_Handler,
+		},
+		{
+			MethodName: "Explain",
+			Handler:    _TimelineService_Explain_Handler,
 		},
 		{
 			MethodName: "Revise",

@@ -100,7 +100,7 @@ environment, and that before the file.`,
 		}
 	}
 	add(groupRun, a.serveCommand(), a.devCommand(), a.demoCommand())
-	add(groupUse, a.appendCommand(), a.reviseCommand(), a.redactCommand(), a.readCommand(), a.tailCommand(), a.changesCommand(), a.syncCommand(), a.getCommand(), a.ackCommand(), a.cursorsCommand(), a.recipientsCommand(),
+	add(groupUse, a.appendCommand(), a.reviseCommand(), a.redactCommand(), a.readCommand(), a.tailCommand(), a.changesCommand(), a.syncCommand(), a.getCommand(), a.explainCommand(), a.ackCommand(), a.cursorsCommand(), a.recipientsCommand(),
 		a.timelinesCommand(), a.updateCommand(), a.trimCommand(), a.deleteCommand(), a.policyCommand(), a.verifyCommand(), a.importCommand(), a.exportCommand())
 	add(groupOperate, a.statusCommand(), a.memberCommand(), a.leaderCommand(), a.snapshotCommand(), a.backupCommand(), a.auditCommand(), a.benchCommand())
 	add(groupOffline, a.checkCommand(), a.logCommand(), a.recoverCommand(), a.rebuildCommand())

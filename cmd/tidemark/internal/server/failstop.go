@@ -84,6 +84,11 @@ func (s failStopStore) Recipients(timeline, after tidemark.TimelineID, limit int
 	return page, s.check(err)
 }
 
+func (s failStopStore) Explain(timeline tidemark.TimelineID, seq tidemark.SeqID, id tidemark.MessageID, limit int) (tidemark.Explained, error) {
+	explained, err := s.store.Explain(timeline, seq, id, limit)
+	return explained, s.check(err)
+}
+
 func (s failStopStore) CountDeliveries(timeline tidemark.TimelineID, seq tidemark.SeqID) (int, error) {
 	count, err := s.store.CountDeliveries(timeline, seq)
 	return count, s.check(err)
