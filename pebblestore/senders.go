@@ -164,7 +164,7 @@ func (v *view) unread(h *tidemark.Head, c *tidemark.Cursor) (uint64, error) {
 // there is no redaction.
 func (v *view) revisionsAndRedacted(number uint64, user string, from tidemark.SeqID) (uint64, error) {
 	entries, err := v.sentFrom(number, revisions, from)
-	if err != nil || entries == 0 {
+	if err != nil || entries == 0 || planted.Is(planted.UnreadRedacted) {
 		return entries, err
 	}
 	all, err := v.redactedFrom(number, everyone, from)

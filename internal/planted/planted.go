@@ -56,13 +56,15 @@ const (
 	TailSkip Bug = "tail-skip"
 	// ChangesSkip leaves the rest of an entry out when a change feed goes on amid it (pebblestore).
 	ChangesSkip Bug = "changes-skip"
+	// UnreadRedacted counts redacted messages as unread (pebblestore).
+	UnreadRedacted Bug = "unread-redacted"
 )
 
 // All are the bugs, in a fixed order.
 func All() []Bug {
 	return []Bug{
 		EarlyAck, NoReadIndex, NoDedupe, HeartbeatFastPath, CursorRegress, TimeRegress, AppliedOutsideBatch, RestoreWithoutRename,
-		UnverifiedLog, RefusedInFlight, ClockLease, FreshOnArrival, SnapshotWithoutCursors, UngatedChange, UnreadByDevice, FanOutInTwo, TrimOneTooFar, TailSkip, ChangesSkip,
+		UnverifiedLog, RefusedInFlight, ClockLease, FreshOnArrival, SnapshotWithoutCursors, UngatedChange, UnreadByDevice, FanOutInTwo, TrimOneTooFar, TailSkip, ChangesSkip, UnreadRedacted,
 	}
 }
 

@@ -104,6 +104,7 @@ func All() []Checker {
 		direct{"unread-count", unreadCount},
 		direct{"fan-out", fanOut},
 		direct{"retention", retention},
+		direct{"revision", revision},
 		direct{"atomic-batch", atomicBatch},
 		direct{"expected-seq", expectedSeq},
 		direct{"replica-divergence", replicaDivergence},

@@ -118,6 +118,7 @@ func generate(w workload) *history.History {
 	s.now += time.Second
 	s.followAll()
 	s.feedAll()
+	s.reviseAll()
 	s.fanOutAll()
 	s.keepAll()
 	s.readBack()

@@ -135,8 +135,8 @@ func (x *index) timeline(name string) *timeline {
 }
 
 func (x *index) addOperation(op *history.Operation) {
-	if op.Kind == history.KindFanOut || op.Kind == history.KindKept {
-		return // see fanOut and retention
+	if op.Kind == history.KindFanOut || op.Kind == history.KindKept || op.Kind == history.KindRevised {
+		return // see fanOut, retention and revision
 	}
 	for i := range op.Items {
 		item := &op.Items[i]

@@ -50,6 +50,15 @@ func malformed(op *history.Operation) string {
 		if len(op.Items) != 1 || len(op.Inboxes) == 0 {
 			return "delivers nothing, or to nobody"
 		}
+	case history.KindRevised, history.KindRevisedTail, history.KindRevisedTailEnd, history.KindFinalRevised:
+		switch {
+		case op.Timeline == "":
+			return "names no timeline"
+		case op.Kind == history.KindRevisedTail && len(op.Messages) == 0:
+			return "delivers nothing"
+		case op.Revise != nil && (op.Revise.MessageID == "" || op.Revise.Target == 0):
+			return "revises nothing"
+		}
 	case history.KindInbox, history.KindFinalInbox, history.KindKept, history.KindFinalKept:
 		if op.Timeline == "" {
 			return "names no timeline"
@@ -80,7 +89,7 @@ func malformed(op *history.Operation) string {
 	default:
 		return "is of no known kind"
 	}
-	if (op.Kind == history.KindFinalRead || op.Kind == history.KindFinalCursors || op.Kind == history.KindFinalInbox) && op.Node == "" {
+	if op.Kind.Final() && op.Node == "" {
 		return "names no node"
 	}
 	return ""

@@ -186,7 +186,7 @@ var mutations = []mutation{
 // Each way of breaking a history is found by the checker whose name says so.
 func TestMutationsAreFound(t *testing.T) {
 	const seeds = 3
-	for _, mutation := range slices.Concat(mutations, tailMutations, changeMutations, fanOutMutations, retentionMutations) {
+	for _, mutation := range slices.Concat(mutations, tailMutations, changeMutations, fanOutMutations, retentionMutations, revisionMutations) {
 		t.Run(mutation.checker+"/"+mutation.name, func(t *testing.T) {
 			t.Parallel()
 			applied := 0
@@ -216,7 +216,7 @@ func TestMutationsAreFound(t *testing.T) {
 // Every checker has a mutation that it must find.
 func TestEveryCheckerHasAMutation(t *testing.T) {
 	for _, c := range All() {
-		if !slices.ContainsFunc(slices.Concat(mutations, tailMutations, changeMutations, fanOutMutations, retentionMutations), func(m mutation) bool { return m.checker == c.Name() }) {
+		if !slices.ContainsFunc(slices.Concat(mutations, tailMutations, changeMutations, fanOutMutations, retentionMutations, revisionMutations), func(m mutation) bool { return m.checker == c.Name() }) {
 			t.Errorf("nothing shows that %s finds anything", c.Name())
 		}
 	}

@@ -11,13 +11,14 @@ import (
 // scratch. An answer names the marks and the last SeqID that it counts by, and what
 // stands at a SeqID never changes, so each answer can be judged by itself, whatever its level.
 func unreadCount(x *index, f *findings) {
+	unreadRevised(x, f)
 	sent := make(map[string]map[string][]uint64)
 	for _, t := range x.timelines {
 		sent[t.name] = t.sentByUser()
 	}
 	for i := range x.h.Operations {
 		op := &x.h.Operations[i]
-		if op.Outcome != history.OK {
+		if op.Outcome != history.OK || op.Kind == history.KindRevised {
 			continue
 		}
 		for _, c := range op.Cursors {

@@ -67,7 +67,8 @@ func traces(h *history.History) []*trace {
 	for i := range h.Operations {
 		op := &h.Operations[i]
 		switch {
-		case slices.Contains([]history.Kind{history.KindFanOut, history.KindInbox, history.KindFinalInbox, history.KindKept, history.KindFinalKept}, op.Kind):
+		case slices.Contains([]history.Kind{history.KindFanOut, history.KindInbox, history.KindFinalInbox, history.KindKept, history.KindFinalKept,
+			history.KindRevised, history.KindRevisedTail, history.KindRevisedTailEnd, history.KindFinalRevised}, op.Kind):
 			// They have checkers of their own.
 		case len(op.Items) > 0:
 			addAppends(op, of)

@@ -52,12 +52,30 @@ const (
 	// in the feed each message stands.
 	KindChanges    Kind = "changes"
 	KindChangesEnd Kind = "changes-end"
+	// KindRevised is an append to a timeline whose messages are revised (Items), a revision
+	// (Revise), a page (Messages) or a listing of cursors (Cursors) of one; KindRevisedTail and
+	// KindRevisedTailEnd are a tail of one, and KindFinalRevised is a page of one, or of an
+	// inbox that it is fanned out to, after the run.
+	KindRevised        Kind = "revised"
+	KindRevisedTail    Kind = "revised-tail"
+	KindRevisedTailEnd Kind = "revised-tail-end"
+	KindFinalRevised   Kind = "final-revised"
 	// KindFinalRead is one page, or all pages, of a timeline, read from one node after
 	// everything was healed and the node had caught up.
 	KindFinalRead Kind = "final-read"
 	// KindFinalCursors lists the cursors of a timeline under the same conditions.
 	KindFinalCursors Kind = "final-cursors"
 )
+
+// Final reports whether operations of the kind are made after the run, when everything was
+// healed.
+func (k Kind) Final() bool {
+	switch k {
+	case KindFinalRead, KindFinalCursors, KindFinalInbox, KindFinalKept, KindFinalRevised:
+		return true
+	}
+	return false
+}
 
 // How an append was sent.
 const (
@@ -140,6 +158,8 @@ type Operation struct {
 	// Items are the messages of a KindAppend (one) or a KindBatch, in the order sent.
 	Items []Item `json:"items,omitempty"`
 
+	// Revise is the revision of a KindRevised.
+	Revise *Revise `json:"revise,omitempty"`
 	// Keep is how many of the newest messages of the timeline the policy keeps.
 	Keep uint64 `json:"keep,omitempty"`
 	// Inboxes are those that a KindFanOut delivers to.
@@ -221,6 +241,34 @@ type Seen struct {
 	ServerTime int64  `json:"server_time,omitempty"`
 	// Source is nil but for an entry of an inbox.
 	Source *Source `json:"source,omitempty"`
+	// Revision is that of a message that was revised; its SeqID is that of the entry.
+	Revision *SeenRevision `json:"revision,omitempty"`
+	// Revises is what a revision entry says; its SeqID is that of the message.
+	Revises *SeenRevision `json:"revises,omitempty"`
+}
+
+// SeenRevision is a revision as a read showed it.
+type SeenRevision struct {
+	SeqID    uint64 `json:"seq_id"`
+	Number   uint64 `json:"number"`
+	Redacted bool   `json:"redacted,omitempty"`
+	// Superseded says that an entry's revision is not the newest.
+	Superseded bool `json:"superseded,omitempty"`
+}
+
+// Revise is a revision that was asked for, and the answer.
+type Revise struct {
+	// MessageID is that of the revision, and Target the SeqID of the message.
+	MessageID string `json:"message_id"`
+	Target    uint64 `json:"target"`
+	// Expected is the revision that the message was to have, or nil for any.
+	Expected *uint64 `json:"expected,omitempty"`
+	Redact   bool    `json:"redact,omitempty"`
+	// Content stands for the message with this revision, see ContentOf.
+	Content uint64 `json:"content"`
+	// Number and SeqID are those of the revision and of its entry; zero unless Outcome is OK.
+	Number uint64 `json:"number,omitempty"`
+	SeqID  uint64 `json:"seq_id,omitempty"`
 }
 
 // Place is one in the change feed: the change number Offset of the log entry Index.

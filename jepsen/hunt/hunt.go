@@ -142,6 +142,5 @@ func shownAt(h *history.History, a checker.Anomaly) time.Duration {
 }
 
 func isReadBack(op *history.Operation) bool {
-	return op.Kind == history.KindFinalRead || op.Kind == history.KindFinalCursors ||
-		op.Kind == history.KindFinalInbox || op.Kind == history.KindFinalKept
+	return op.Kind.Final()
 }

@@ -61,6 +61,7 @@ func Searches() []Search {
 		{Bug: planted.FanOutInTwo, Mix: []string{"kill"}, Checkers: []string{"fan-out"}, Duration: 12 * time.Second, Adjust: hasty},
 		{Bug: planted.TrimOneTooFar, Mix: []string{"none"}, Checkers: []string{"retention"}, Duration: 8 * time.Second},
 		{Bug: planted.ChangesSkip, Mix: []string{"none"}, Checkers: []string{"change-feed"}, Duration: 8 * time.Second},
+		{Bug: planted.UnreadRedacted, Mix: []string{"none"}, Checkers: []string{"unread-count"}, Duration: 8 * time.Second},
 		{Bug: planted.TailSkip, Mix: []string{"kill"}, Checkers: []string{"tail-continuity"}, Duration: 12 * time.Second, Adjust: hasty},
 
 		{Bug: planted.EarlyAck, Mix: []string{"pause-kill"}, Checkers: lost, Duration: 18 * time.Second},

@@ -202,7 +202,7 @@ func outcomes(h *history.History) []outcomeRow {
 		kind := string(op.Kind)
 		if op.Via != "" {
 			kind += ", " + op.Via
-		} else if op.Level != "" && op.Kind != history.KindFinalRead && op.Kind != history.KindFinalCursors && op.Kind != history.KindFinalInbox && op.Kind != history.KindFinalKept {
+		} else if op.Level != "" && !op.Kind.Final() {
 			kind += ", " + op.Level
 		}
 		t := tallies[kind]

@@ -52,7 +52,7 @@ func throughput(h *history.History, until time.Duration) over {
 	perSecond := 1 / width.Seconds()
 	for i := range h.Operations {
 		op := &h.Operations[i]
-		if op.Completed == history.NeverEnded || op.Kind == history.KindFinalRead || op.Kind == history.KindFinalCursors || op.Kind == history.KindFinalInbox || op.Kind == history.KindFinalKept {
+		if op.Completed == history.NeverEnded || op.Kind.Final() {
 			continue
 		}
 		at := int(op.Completed / width)

@@ -107,6 +107,9 @@ func (r *run) readBackFrom(ctx context.Context, n host.Node, end tidemark.Positi
 	for _, timeline := range workload.KeptTimelines() {
 		errs = append(errs, readTimeline(ctx, process, c, history.KindFinalKept, string(n.ID()), timeline, end))
 	}
+	for _, timeline := range append(workload.RevisedTimelines(), workload.RevisedInboxes()...) {
+		errs = append(errs, readTimeline(ctx, process, c, history.KindFinalRevised, string(n.ID()), timeline, end))
+	}
 	for _, reader := range slices.Sorted(maps.Keys(readers)) {
 		errs = append(errs, readUnread(ctx, process, c, string(n.ID()), reader, end))
 	}

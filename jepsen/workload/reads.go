@@ -129,6 +129,12 @@ func seenOf(m *client.Message) (history.Seen, tidemark.Message) {
 	if m.Source != nil {
 		seen.Source = &history.Source{Timeline: string(m.Source.Timeline), SeqID: uint64(m.Source.SeqID)}
 	}
+	if r := m.Revision; r != nil {
+		seen.Revision = &history.SeenRevision{SeqID: uint64(r.SeqID), Number: r.Number, Redacted: r.Redacted}
+	}
+	if r := m.Revises; r != nil {
+		seen.Revises = &history.SeenRevision{SeqID: uint64(r.SeqID), Number: r.Number, Redacted: r.Redacted, Superseded: r.Superseded}
+	}
 	return seen, tidemark.Message{Draft: draft, SeqID: m.SeqID, ServerTime: tidemark.Time(serverTime), Digest: m.Digest, Source: m.Source, Revision: m.Revision, Revises: m.Revises}
 }
 

@@ -35,8 +35,13 @@ type followed struct {
 }
 
 func (tails) Run(ctx context.Context, t *Thread) {
-	w := &tailing{Thread: t, timelines: map[string]*followed{}}
-	for _, name := range t.Board.Timelines() {
+	t.tail(ctx, t.Board.Timelines(), history.KindTail, history.KindTailEnd)
+}
+
+// tail follows the timelines until the load ends, and records operations of the kinds.
+func (t *Thread) tail(ctx context.Context, timelines []string, kind, end history.Kind) {
+	w := &tailing{Thread: t, kind: kind, end: end, timelines: map[string]*followed{}}
+	for _, name := range timelines {
 		w.timelines[name] = &followed{
 			process: t.Recorder.NewProcess("tail"), digest: tidemark.InitialDigest(tidemark.TimelineID(name)),
 		}
@@ -62,6 +67,7 @@ func (t *Thread) isOpen() bool {
 // tailing is one thread of the workload.
 type tailing struct {
 	*Thread
+	kind, end history.Kind
 	timelines map[string]*followed
 }
 
@@ -94,7 +100,7 @@ func (w *tailing) through(ctx context.Context, done func() bool) {
 func (w *tailing) got(event *client.TailEvent) {
 	name := string(event.Subscription.Timeline)
 	f := w.timelines[name]
-	op := f.process.Begin(history.Operation{Node: w.door.Node, Kind: history.KindTail, Timeline: name, From: f.last})
+	op := f.process.Begin(history.Operation{Node: w.door.Node, Kind: w.kind, Timeline: name, From: f.last})
 	words := make([]tidemark.Message, len(event.Messages))
 	for i := range event.Messages {
 		var seen history.Seen
@@ -136,7 +142,7 @@ func (w *tailing) finish(ctx context.Context) {
 	w.through(ctx, complete)
 	for name, last := range heads {
 		f := w.timelines[name]
-		op := f.process.Begin(history.Operation{Node: w.door.Node, Kind: history.KindTailEnd, Timeline: name, From: f.last})
+		op := f.process.Begin(history.Operation{Node: w.door.Node, Kind: w.end, Timeline: name, From: f.last})
 		op.HeadLast, op.Outcome = last, history.OK
 		f.process.End(op)
 	}

@@ -27,7 +27,7 @@ type Workload interface {
 
 // All are the workloads, in a fixed order.
 func All() []Workload {
-	return []Workload{streams{}, unaries{}, batches{}, reuses{}, races{}, reads{}, syncs{}, tails{}, feeds{}, cursors{}, unreads{}, fanouts{}, retentions{}}
+	return []Workload{streams{}, unaries{}, batches{}, reuses{}, races{}, reads{}, syncs{}, tails{}, feeds{}, cursors{}, unreads{}, fanouts{}, retentions{}, revisions{}}
 }
 
 // Named returns the workloads with the names, or all for none.
