@@ -88,7 +88,7 @@ sim: ## the cluster in virtual time: planted bugs, SEEDS seeds of one virtual mi
 	go test -count=1 -v -timeout 60m ./jepsen/sim -sim.seeds=$(SEEDS) -sim.minutes=1 -sim.trials=100 -sim.bugs
 
 sim-bugs: ## the cluster in virtual time, built with a bug on purpose: each is found
-	for bug in no-read-index no-dedupe cursor-regress applied-outside-batch unread-by-device fan-out-in-two snapshot-without-cursors; do \
+	for bug in no-read-index no-dedupe cursor-regress applied-outside-batch unread-by-device unread-redacted changes-skip fan-out-in-two snapshot-without-cursors; do \
 	  TIDEMARK_PLANTED_BUG=$$bug go test -count=1 -v -tags plantedbugs ./jepsen/sim -run TestPlantedBuild || exit 1; \
 	done
 

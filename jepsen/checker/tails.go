@@ -15,6 +15,8 @@ func continuity(operations []*history.Operation, reader string, f *findings) {
 		last := uint64(0)
 		if b := before[op.Process]; b != nil {
 			last = b.Messages[len(b.Messages)-1].SeqID
+		} else if op.Start == history.FromSeq {
+			last = op.From // it began there
 		}
 		this := []*history.Operation{before[op.Process], op}
 		if op.From != last {

@@ -49,7 +49,8 @@ const (
 	KindTailEnd Kind = "tail-end"
 	// KindChanges is some messages of one timeline that a reader of the change feed got, and
 	// KindChangesEnd the end of its reading: both are as those of a tail. Places has where
-	// in the feed each message stands.
+	// in the feed each message stands. If the feed began later than the timeline, Start of
+	// the first is FromSeq.
 	KindChanges    Kind = "changes"
 	KindChangesEnd Kind = "changes-end"
 	// KindRevised is an append to a timeline whose messages are revised (Items), a revision

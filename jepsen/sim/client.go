@@ -42,6 +42,7 @@ type client struct {
 	sent    int
 	// ready says which groups are known to have their recipient sets.
 	ready [groups]bool
+	feed  *feed
 }
 
 // pool is what all clients know.
@@ -78,7 +79,7 @@ func (p *pool) lastOf(timeline tidemark.TimelineID) tidemark.SeqID {
 // work calls until stop is closed.
 func (c *client) work(stop <-chan struct{}) {
 	for sleepUnless(stop, time.Duration(c.rng.Int64N(int64(clientPause)))) {
-		switch k := c.rng.IntN(25); {
+		switch k := c.rng.IntN(31); {
 		case k < 9:
 			c.append()
 		case k < 11:
@@ -91,6 +92,10 @@ func (c *client) work(stop <-chan struct{}) {
 			c.readInbox()
 		case k < 18:
 			c.listUnread()
+		case k < 22:
+			c.workRevised()
+		case k < 24:
+			c.readChanges()
 		default:
 			c.read()
 		}
@@ -371,7 +376,8 @@ func (c *client) read() {
 }
 
 // readPage reads what r says, and records it as an operation that says so too.
-func (c *client) readPage(r tidemark.Range, op history.Operation) {
+// It reports whether the page was read.
+func (c *client) readPage(r tidemark.Range, op history.Operation) (tidemark.Page, bool) {
 	node := c.anyNode()
 	op.Node, op.Timeline, op.Limit = node.ID, string(r.Timeline), r.Limit
 	c.chooseLevel(&op)
@@ -395,6 +401,7 @@ func (c *client) readPage(r tidemark.Range, op history.Operation) {
 		c.pool.saw(r.Timeline, page.Head.Last)
 	}
 	c.process.End(begun)
+	return page, begun.Outcome == history.OK
 }
 
 // chooseLevel chooses at which level an operation reads.
@@ -442,14 +449,24 @@ func showPage(op *history.Operation, page *tidemark.Page) {
 	op.BadDigest = history.FirstBadDigest(page.PreviousDigest, page.Messages)
 	op.AppliedIndex, op.Position = page.Applied, page.Applied
 	for i := range page.Messages {
-		m := &page.Messages[i]
-		id, _, _ := strings.Cut(string(m.ID), attemptMark)
-		seen := history.Seen{
-			SeqID: uint64(m.SeqID), MessageID: id, Content: history.ContentOf(&m.Draft), Digest: m.Digest.String(), ServerTime: int64(m.ServerTime),
-		}
-		if m.Source != nil {
-			seen.Source = &history.Source{Timeline: string(m.Source.Timeline), SeqID: uint64(m.Source.SeqID)}
-		}
-		op.Messages = append(op.Messages, seen)
+		op.Messages = append(op.Messages, seenOf(&page.Messages[i]))
 	}
+}
+
+// seenOf is what is recorded of a message.
+func seenOf(m *tidemark.Message) history.Seen {
+	id, _, _ := strings.Cut(string(m.ID), attemptMark)
+	seen := history.Seen{
+		SeqID: uint64(m.SeqID), MessageID: id, Content: history.ContentOf(&m.Draft), Digest: m.Digest.String(), ServerTime: int64(m.ServerTime),
+	}
+	if m.Source != nil {
+		seen.Source = &history.Source{Timeline: string(m.Source.Timeline), SeqID: uint64(m.Source.SeqID)}
+	}
+	if r := m.Revision; r != nil {
+		seen.Revision = &history.SeenRevision{SeqID: uint64(r.SeqID), Number: r.Number, Redacted: r.Redacted}
+	}
+	if r := m.Revises; r != nil {
+		seen.Revises = &history.SeenRevision{SeqID: uint64(r.SeqID), Number: r.Number, Redacted: r.Redacted, Superseded: r.Superseded}
+	}
+	return seen
 }

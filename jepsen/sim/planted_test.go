@@ -27,6 +27,8 @@ func TestPlantedBuild(t *testing.T) {
 		planted.NoDedupe:               {"duplicate-message"},
 		planted.CursorRegress:          {"cursor-regress"},
 		planted.UnreadByDevice:         {"unread-count"},
+		planted.UnreadRedacted:         {"unread-count"},
+		planted.ChangesSkip:            {"change-feed"},
 		planted.FanOutInTwo:            {"fan-out"},
 		planted.SnapshotWithoutCursors: {"cursor-regress", "replica-divergence"},
 		planted.AppliedOutsideBatch:    {"lost-append", "vanished-message", "replica-divergence"},

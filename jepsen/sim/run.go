@@ -123,6 +123,8 @@ type run struct {
 	rng      *rand.Rand
 	recorder *history.Recorder
 	pool     *pool
+	// feeds are those of the clients.
+	feeds []*feed
 }
 
 // afterwards is how long clients work on when all is healed.
@@ -138,7 +140,11 @@ func (r *run) work() {
 	var injuring, working sync.WaitGroup
 	for i := range r.cluster.options.Clients {
 		name := clientName(i)
-		c := &client{cluster: r.cluster, pool: r.pool, name: name, process: r.recorder.NewProcess(name), rng: rand.New(rand.NewPCG(r.rng.Uint64(), 6))}
+		c := &client{
+			cluster: r.cluster, pool: r.pool, name: name, process: r.recorder.NewProcess(name), rng: rand.New(rand.NewPCG(r.rng.Uint64(), 6)),
+			feed: newFeed(r.recorder, r.pool.timelines),
+		}
+		r.feeds = append(r.feeds, c.feed)
 		working.Go(func() { c.work(stopClients) })
 	}
 	for _, faults := range [][]fault{networkFaults, processFaults, otherFaults} {
@@ -211,7 +217,7 @@ func (r *run) settled() error {
 // readBack records everything that each node holds, and checks its store.
 func (r *run) readBack() {
 	process := r.recorder.NewProcess("final")
-	for _, node := range r.cluster.Nodes {
+	for n, node := range r.cluster.Nodes {
 		p := node.running()
 		for _, timeline := range r.pool.timelines {
 			r.readTimeline(process, p, history.KindFinalRead, timeline)
@@ -223,8 +229,16 @@ func (r *run) readBack() {
 		for _, inbox := range allInboxes() {
 			r.readTimeline(process, p, history.KindFinalInbox, inbox)
 		}
+		for _, timeline := range append(revisedInboxes(), revisedID) {
+			r.readTimeline(process, p, history.KindFinalRevised, timeline)
+		}
 		for _, reader := range r.devices() {
 			r.readUnread(process, p, reader)
+		}
+		for i, feed := range r.feeds {
+			if i%len(r.cluster.Nodes) == n {
+				r.finishFeed(feed, p)
+			}
 		}
 		if _, err := p.store.Check(nil); err != nil {
 			r.cluster.noteFailure(fmt.Errorf("%s: %w", node.ID, err))

@@ -96,10 +96,11 @@ func (w *feeding) got(changes []client.Change, position tidemark.ChangePosition)
 		}
 		op := operations[c.Timeline]
 		if op == nil {
-			if w.late && f.last == 0 {
-				f.last = uint64(c.SeqID) - 1
+			started := ""
+			if w.late && f.last == 0 && c.SeqID > 1 {
+				f.last, started = uint64(c.SeqID)-1, history.FromSeq
 			}
-			op = f.process.Begin(history.Operation{Node: w.door.Node, Kind: history.KindChanges, Timeline: string(c.Timeline), From: f.last})
+			op = f.process.Begin(history.Operation{Node: w.door.Node, Kind: history.KindChanges, Timeline: string(c.Timeline), Start: started, From: f.last})
 			operations[c.Timeline] = op
 		}
 		seen, message := history.Seen{SeqID: uint64(c.SeqID)}, tidemark.Message{}
@@ -113,7 +114,7 @@ func (w *feeding) got(changes []client.Change, position tidemark.ChangePosition)
 	}
 	for name, op := range operations {
 		f := w.timelines[name]
-		if f.last > 0 || !w.late {
+		if op.Start == "" {
 			op.BadDigest = history.FirstBadDigest(f.digest, words[name])
 		}
 		newest := words[name][len(words[name])-1]
@@ -142,7 +143,7 @@ func (w *feeding) finish(ctx context.Context) {
 	}
 	complete := func() bool {
 		for name, last := range heads {
-			if w.timelines[name].last < last {
+			if w.timelines[name].last < last && !(w.late && w.timelines[name].last == 0) {
 				return false
 			}
 		}
@@ -153,6 +154,9 @@ func (w *feeding) finish(ctx context.Context) {
 	}
 	for name, last := range heads {
 		f := w.timelines[name]
+		if w.late && f.last == 0 {
+			continue // nothing was appended since the feed began
+		}
 		op := f.process.Begin(history.Operation{Node: w.door.Node, Kind: history.KindChangesEnd, Timeline: string(name), From: f.last})
 		op.HeadLast, op.Outcome = last, history.OK
 		f.process.End(op)
