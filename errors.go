@@ -28,6 +28,9 @@ var (
 	ErrRevisionConflict = errors.New("message has another revision than the expected one")
 	// ErrRedacted is returned when a message that was redacted is to be revised: a redaction is final.
 	ErrRedacted = errors.New("message is redacted")
+	// ErrPlacePassed is returned when a replica is to pin its state at a place of the log that it
+	// has passed, or has given up what it pinned there.
+	ErrPlacePassed = errors.New("the place of the log was passed, or the state that was pinned there was given up")
 	// ErrChangesTrimmed is returned when the change feed does not go back to the position; see ChangesTrimmedError.
 	ErrChangesTrimmed = errors.New("changes after the position are not retained any more")
 	// ErrMemberExists is returned when a member with the id is in the cluster already.

@@ -83,6 +83,7 @@ var reasons = map[string]struct {
 	"MEMBERSHIP_UNSAFE":   {tidemark.ErrMembershipUnsafe, final},
 	"RECIPIENTS_CONFLICT": {tidemark.ErrRecipientsConflict, final},
 	"REVISION_CONFLICT":   {tidemark.ErrRevisionConflict, final},
+	"PLACE_PASSED":        {tidemark.ErrPlacePassed, final},
 	"REDACTED":            {tidemark.ErrRedacted, final},
 	"UPGRADE_INCOMPLETE":  {tidemark.ErrUpgradeIncomplete, final},
 	"NOT_LEADER":          {tidemark.ErrNotLeader, notApplied},

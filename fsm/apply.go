@@ -36,6 +36,10 @@ func (m *Machine) ApplyBatch(entries []tidemark.Entry) [][]any {
 		if i > 0 && e.Index <= entries[i-1].Index {
 			m.stop(cannotApply(e, "", fmt.Errorf("%w: entry %d was handed over before it", errFault, entries[i-1].Index)))
 		}
+		if m.store.PinDue(e.Index) {
+			run.commit()
+			m.store.TakePin()
+		}
 		if !run.open {
 			run.begin()
 		}

@@ -63,6 +63,7 @@ func (s *Store) Install(in *Incoming) error {
 	s.log.Info("installed snapshot", "generation", in.number, "applied_index", applied.Index, "term", applied.Term)
 
 	s.purgeInstalled()
+	s.endPin()
 	old.readers.Wait()
 	// The old state is out of force: failing to remove it costs room until the next Open.
 	if err := errors.Join(old.db.Close(), s.fs.RemoveAll(old.dir)); err != nil {

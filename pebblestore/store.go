@@ -47,6 +47,7 @@ type Store struct {
 	openSnapshots atomic.Int64
 
 	purger purger
+	pinner pinner
 }
 
 // Open opens the store in dir, and creates it if dir holds none. A store of a
@@ -177,6 +178,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	s.stopPurging()
+	s.endPin()
 	s.gen.readers.Wait()
 	err := errors.Join(s.sync(s.gen), wrapPebble(s.gen.db.Close()), s.releaseFS())
 	if err != nil {

@@ -50,6 +50,7 @@ var reasons = []reason{
 	{err: tidemark.ErrMessageNotFound, name: "MESSAGE_NOT_FOUND", code: codes.NotFound, final: true},
 	{err: tidemark.ErrRevisionConflict, name: "REVISION_CONFLICT", code: codes.Aborted, final: true},
 	{err: tidemark.ErrRedacted, name: "REDACTED", code: codes.FailedPrecondition, final: true},
+	{err: tidemark.ErrPlacePassed, name: "PLACE_PASSED", code: codes.FailedPrecondition, final: true},
 	{err: tidemark.ErrChangesTrimmed, name: "CHANGES_TRIMMED", code: codes.OutOfRange, final: true},
 	{err: tidemark.ErrMemberExists, name: "MEMBER_EXISTS", code: codes.AlreadyExists, final: true},
 	{err: tidemark.ErrMemberNotFound, name: "MEMBER_NOT_FOUND", code: codes.NotFound, final: true},

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"slices"
 	"sync/atomic"
 
@@ -119,6 +120,14 @@ func (s *fakeStore) Recipients(id, after tidemark.TimelineID, limit int) (page t
 	page.More = after == "" && limit < 2
 	return page, nil
 }
+func (s *fakeStore) ArmPin(string, uint64) error { return nil }
+
+func (s *fakeStore) PinnedPart(context.Context, string, []byte, int) (tidemark.StatePart, error) {
+	return tidemark.StatePart{}, nil
+}
+
+func (s *fakeStore) Unpin(string) {}
+
 func (s *fakeStore) Explain(timeline tidemark.TimelineID, seq tidemark.SeqID, id tidemark.MessageID, limit int) (tidemark.Explained, error) {
 	return tidemark.Explained{Message: tidemark.Message{Draft: tidemark.Draft{Timeline: timeline, ID: id, ClientTime: tidemark.NoTime}, SeqID: seq}}, nil
 }

@@ -107,6 +107,12 @@ type Store interface {
 	// ChangesTrimPoint is the first log entry whose changes are to be kept, or 0 if none are to
 	// be trimmed; more says that there may be more to trim afterwards.
 	ChangesTrimPoint(maxEntries uint64, oldest tidemark.Time) (keep uint64, more bool, err error)
+	// ArmPin has the state pinned as it is behind a log entry that was not applied yet,
+	// PinnedPart reads from it when it is, and Unpin ends it. The errors wrap
+	// ErrPlacePassed or ErrOverloaded.
+	ArmPin(id string, at uint64) error
+	PinnedPart(ctx context.Context, id string, after []byte, max int) (tidemark.StatePart, error)
+	Unpin(id string)
 	Applied() tidemark.Applied
 	// Level is the feature level of the cluster, as far as this node has applied.
 	Level() uint32

@@ -74,6 +74,8 @@ func call(ctx context.Context, d *door, request proto.Message) (err error) {
 		_, err = d.cluster.PromoteMember(ctx, req)
 	case *pb.TransferLeadershipRequest:
 		_, err = d.cluster.TransferLeadership(ctx, req)
+	case *pb.AuditRequest:
+		_, err = d.cluster.Audit(ctx, req)
 	case *pb.TakeSnapshotRequest:
 		_, err = d.cluster.TakeSnapshot(ctx, req)
 	case *pb.BackupRequest:

@@ -152,6 +152,9 @@ func TestCommandLine(t *testing.T) {
 		t.Errorf("explain: %s", got)
 	}
 	c.cli("", "verify", "group/1")
+	if got := c.cli("", "audit", "--state", "-o", "jsonl"); !strings.Contains(got, `"nodes":["n1"]`) || strings.Contains(got, "difference") {
+		t.Errorf("audit of all records: %s", got)
+	}
 	if got := c.cli("", "update", "group/1", "--set", "topic=tides", "-o", "jsonl"); !strings.Contains(got, `"attributes":{"topic":"tides"}`) {
 		t.Errorf("update: %s", got)
 	}

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	storyGroup   tm.TimelineID = "conv/tides"
-	storyMembers               = 500
+	storyGroup   = tm.TimelineID("conv/tides")
+	storyMembers = 500
 	// storyParallel bounds the calls that are made at the same time.
 	storyParallel = 16
 )

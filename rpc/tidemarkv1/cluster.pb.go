@@ -931,6 +931,285 @@ func (x *BackupResponse) GetChunk() []byte {
 	return nil
 }
 
+type AuditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the comparison: 1 to 64 bytes. A node takes part in one at a time, and gives one up
+	// that it was not asked of for a minute.
+	AuditId string `protobuf:"bytes,1,opt,name=audit_id,json=auditId,proto3" json:"audit_id,omitempty"`
+	// Types that are valid to be assigned to Step:
+	//
+	//	*AuditRequest_Arm
+	//	*AuditRequest_Advance
+	//	*AuditRequest_Part
+	//	*AuditRequest_End
+	Step          isAuditRequest_Step `protobuf_oneof:"step"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRequest) Reset() {
+	*x = AuditRequest{}
+	mi := &file_rpc_tidemarkv1_cluster_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRequest) ProtoMessage() {}
+
+func (x *AuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_cluster_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
+func (*AuditRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_cluster_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AuditRequest) GetAuditId() string {
+	if x != nil {
+		return x.AuditId
+	}
+	return ""
+}
+
+func (x *AuditRequest) GetStep() isAuditRequest_Step {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+func (x *AuditRequest) GetArm() uint64 {
+	if x != nil {
+		if x, ok := x.Step.(*AuditRequest_Arm); ok {
+			return x.Arm
+		}
+	}
+	return 0
+}
+
+func (x *AuditRequest) GetAdvance() uint64 {
+	if x != nil {
+		if x, ok := x.Step.(*AuditRequest_Advance); ok {
+			return x.Advance
+		}
+	}
+	return 0
+}
+
+func (x *AuditRequest) GetPart() *AuditPart {
+	if x != nil {
+		if x, ok := x.Step.(*AuditRequest_Part); ok {
+			return x.Part
+		}
+	}
+	return nil
+}
+
+func (x *AuditRequest) GetEnd() bool {
+	if x != nil {
+		if x, ok := x.Step.(*AuditRequest_End); ok {
+			return x.End
+		}
+	}
+	return false
+}
+
+type isAuditRequest_Step interface {
+	isAuditRequest_Step()
+}
+
+type AuditRequest_Arm struct {
+	// Pins the state as it is behind this log index. PLACE_PASSED if the node has gone beyond.
+	Arm uint64 `protobuf:"varint,2,opt,name=arm,proto3,oneof"`
+}
+
+type AuditRequest_Advance struct {
+	// Has the log go on until the leader has applied more than this index, by at most 65,536
+	// entries that change nothing.
+	Advance uint64 `protobuf:"varint,3,opt,name=advance,proto3,oneof"`
+}
+
+type AuditRequest_Part struct {
+	Part *AuditPart `protobuf:"bytes,4,opt,name=part,proto3,oneof"`
+}
+
+type AuditRequest_End struct {
+	// Must be true. Gives the pinned state up.
+	End bool `protobuf:"varint,5,opt,name=end,proto3,oneof"`
+}
+
+func (*AuditRequest_Arm) isAuditRequest_Step() {}
+
+func (*AuditRequest_Advance) isAuditRequest_Step() {}
+
+func (*AuditRequest_Part) isAuditRequest_Step() {}
+
+func (*AuditRequest_End) isAuditRequest_Step() {}
+
+// AuditPart asks for the records behind a key.
+type AuditPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty for the start.
+	AfterKey []byte `protobuf:"bytes,1,opt,name=after_key,json=afterKey,proto3" json:"after_key,omitempty"`
+	// 1 to 1,048,576.
+	MaxRecords    uint32 `protobuf:"varint,2,opt,name=max_records,json=maxRecords,proto3" json:"max_records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditPart) Reset() {
+	*x = AuditPart{}
+	mi := &file_rpc_tidemarkv1_cluster_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditPart) ProtoMessage() {}
+
+func (x *AuditPart) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_cluster_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditPart.ProtoReflect.Descriptor instead.
+func (*AuditPart) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_cluster_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AuditPart) GetAfterKey() []byte {
+	if x != nil {
+		return x.AfterKey
+	}
+	return nil
+}
+
+func (x *AuditPart) GetMaxRecords() uint32 {
+	if x != nil {
+		return x.MaxRecords
+	}
+	return 0
+}
+
+type AuditResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of a part: how many records it has, their bytes, and a SHA-256 over them.
+	Records uint64 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
+	Bytes   uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Digest  []byte `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The key of the last one, and in words what it is.
+	LastKey []byte `protobuf:"bytes,4,opt,name=last_key,json=lastKey,proto3" json:"last_key,omitempty"`
+	LastIs  string `protobuf:"bytes,5,opt,name=last_is,json=lastIs,proto3" json:"last_is,omitempty"`
+	// Records follow.
+	More bool `protobuf:"varint,6,opt,name=more,proto3" json:"more,omitempty"`
+	// The log index that the answering node has applied.
+	AppliedIndex  uint64 `protobuf:"varint,7,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditResponse) Reset() {
+	*x = AuditResponse{}
+	mi := &file_rpc_tidemarkv1_cluster_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditResponse) ProtoMessage() {}
+
+func (x *AuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_tidemarkv1_cluster_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
+func (*AuditResponse) Descriptor() ([]byte, []int) {
+	return file_rpc_tidemarkv1_cluster_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *AuditResponse) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *AuditResponse) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *AuditResponse) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *AuditResponse) GetLastKey() []byte {
+	if x != nil {
+		return x.LastKey
+	}
+	return nil
+}
+
+func (x *AuditResponse) GetLastIs() string {
+	if x != nil {
+		return x.LastIs
+	}
+	return ""
+}
+
+func (x *AuditResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *AuditResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
 var File_rpc_tidemarkv1_cluster_proto protoreflect.FileDescriptor
 
 const file_rpc_tidemarkv1_cluster_proto_rawDesc = "" +
@@ -991,12 +1270,31 @@ const file_rpc_tidemarkv1_cluster_proto_rawDesc = "" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\"\x0f\n" +
 	"\rBackupRequest\"&\n" +
 	"\x0eBackupResponse\x12\x14\n" +
-	"\x05chunk\x18\x01 \x01(\fR\x05chunk*[\n" +
+	"\x05chunk\x18\x01 \x01(\fR\x05chunk\"\xa3\x01\n" +
+	"\fAuditRequest\x12\x19\n" +
+	"\baudit_id\x18\x01 \x01(\tR\aauditId\x12\x12\n" +
+	"\x03arm\x18\x02 \x01(\x04H\x00R\x03arm\x12\x1a\n" +
+	"\aadvance\x18\x03 \x01(\x04H\x00R\aadvance\x12,\n" +
+	"\x04part\x18\x04 \x01(\v2\x16.tidemark.v1.AuditPartH\x00R\x04part\x12\x12\n" +
+	"\x03end\x18\x05 \x01(\bH\x00R\x03endB\x06\n" +
+	"\x04step\"I\n" +
+	"\tAuditPart\x12\x1b\n" +
+	"\tafter_key\x18\x01 \x01(\fR\bafterKey\x12\x1f\n" +
+	"\vmax_records\x18\x02 \x01(\rR\n" +
+	"maxRecords\"\xc4\x01\n" +
+	"\rAuditResponse\x12\x18\n" +
+	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x19\n" +
+	"\blast_key\x18\x04 \x01(\fR\alastKey\x12\x17\n" +
+	"\alast_is\x18\x05 \x01(\tR\x06lastIs\x12\x12\n" +
+	"\x04more\x18\x06 \x01(\bR\x04more\x12#\n" +
+	"\rapplied_index\x18\a \x01(\x04R\fappliedIndex*[\n" +
 	"\n" +
 	"MemberRole\x12\x1b\n" +
 	"\x17MEMBER_ROLE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11MEMBER_ROLE_VOTER\x10\x01\x12\x19\n" +
-	"\x15MEMBER_ROLE_NON_VOTER\x10\x022\xcd\x04\n" +
+	"\x15MEMBER_ROLE_NON_VOTER\x10\x022\x8d\x05\n" +
 	"\x0eClusterService\x12A\n" +
 	"\x06Status\x12\x1a.tidemark.v1.StatusRequest\x1a\x1b.tidemark.v1.StatusResponse\x12J\n" +
 	"\tAddMember\x12\x1d.tidemark.v1.AddMemberRequest\x1a\x1e.tidemark.v1.AddMemberResponse\x12S\n" +
@@ -1004,7 +1302,8 @@ const file_rpc_tidemarkv1_cluster_proto_rawDesc = "" +
 	"\rPromoteMember\x12!.tidemark.v1.PromoteMemberRequest\x1a\".tidemark.v1.PromoteMemberResponse\x12e\n" +
 	"\x12TransferLeadership\x12&.tidemark.v1.TransferLeadershipRequest\x1a'.tidemark.v1.TransferLeadershipResponse\x12S\n" +
 	"\fTakeSnapshot\x12 .tidemark.v1.TakeSnapshotRequest\x1a!.tidemark.v1.TakeSnapshotResponse\x12C\n" +
-	"\x06Backup\x12\x1a.tidemark.v1.BackupRequest\x1a\x1b.tidemark.v1.BackupResponse0\x01B$Z\"tidemark/rpc/tidemarkv1;tidemarkv1b\x06proto3"
+	"\x06Backup\x12\x1a.tidemark.v1.BackupRequest\x1a\x1b.tidemark.v1.BackupResponse0\x01\x12>\n" +
+	"\x05Audit\x12\x19.tidemark.v1.AuditRequest\x1a\x1a.tidemark.v1.AuditResponseB$Z\"tidemark/rpc/tidemarkv1;tidemarkv1b\x06proto3"
 
 var (
 	file_rpc_tidemarkv1_cluster_proto_rawDescOnce sync.Once
@@ -1019,7 +1318,7 @@ func file_rpc_tidemarkv1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_rpc_tidemarkv1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_rpc_tidemarkv1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_rpc_tidemarkv1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_rpc_tidemarkv1_cluster_proto_goTypes = []any{
 	(MemberRole)(0),                    // 0: tidemark.v1.MemberRole
 	(*Member)(nil),                     // 1: tidemark.v1.Member
@@ -1037,34 +1336,40 @@ var file_rpc_tidemarkv1_cluster_proto_goTypes = []any{
 	(*TakeSnapshotResponse)(nil),       // 13: tidemark.v1.TakeSnapshotResponse
 	(*BackupRequest)(nil),              // 14: tidemark.v1.BackupRequest
 	(*BackupResponse)(nil),             // 15: tidemark.v1.BackupResponse
-	(*timestamppb.Timestamp)(nil),      // 16: google.protobuf.Timestamp
+	(*AuditRequest)(nil),               // 16: tidemark.v1.AuditRequest
+	(*AuditPart)(nil),                  // 17: tidemark.v1.AuditPart
+	(*AuditResponse)(nil),              // 18: tidemark.v1.AuditResponse
+	(*timestamppb.Timestamp)(nil),      // 19: google.protobuf.Timestamp
 }
 var file_rpc_tidemarkv1_cluster_proto_depIdxs = []int32{
 	0,  // 0: tidemark.v1.Member.role:type_name -> tidemark.v1.MemberRole
 	1,  // 1: tidemark.v1.StatusResponse.members:type_name -> tidemark.v1.Member
-	16, // 2: tidemark.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	19, // 2: tidemark.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
 	1,  // 3: tidemark.v1.AddMemberResponse.members:type_name -> tidemark.v1.Member
 	1,  // 4: tidemark.v1.RemoveMemberResponse.members:type_name -> tidemark.v1.Member
 	1,  // 5: tidemark.v1.PromoteMemberResponse.members:type_name -> tidemark.v1.Member
-	2,  // 6: tidemark.v1.ClusterService.Status:input_type -> tidemark.v1.StatusRequest
-	4,  // 7: tidemark.v1.ClusterService.AddMember:input_type -> tidemark.v1.AddMemberRequest
-	6,  // 8: tidemark.v1.ClusterService.RemoveMember:input_type -> tidemark.v1.RemoveMemberRequest
-	8,  // 9: tidemark.v1.ClusterService.PromoteMember:input_type -> tidemark.v1.PromoteMemberRequest
-	10, // 10: tidemark.v1.ClusterService.TransferLeadership:input_type -> tidemark.v1.TransferLeadershipRequest
-	12, // 11: tidemark.v1.ClusterService.TakeSnapshot:input_type -> tidemark.v1.TakeSnapshotRequest
-	14, // 12: tidemark.v1.ClusterService.Backup:input_type -> tidemark.v1.BackupRequest
-	3,  // 13: tidemark.v1.ClusterService.Status:output_type -> tidemark.v1.StatusResponse
-	5,  // 14: tidemark.v1.ClusterService.AddMember:output_type -> tidemark.v1.AddMemberResponse
-	7,  // 15: tidemark.v1.ClusterService.RemoveMember:output_type -> tidemark.v1.RemoveMemberResponse
-	9,  // 16: tidemark.v1.ClusterService.PromoteMember:output_type -> tidemark.v1.PromoteMemberResponse
-	11, // 17: tidemark.v1.ClusterService.TransferLeadership:output_type -> tidemark.v1.TransferLeadershipResponse
-	13, // 18: tidemark.v1.ClusterService.TakeSnapshot:output_type -> tidemark.v1.TakeSnapshotResponse
-	15, // 19: tidemark.v1.ClusterService.Backup:output_type -> tidemark.v1.BackupResponse
-	13, // [13:20] is the sub-list for method output_type
-	6,  // [6:13] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	17, // 6: tidemark.v1.AuditRequest.part:type_name -> tidemark.v1.AuditPart
+	2,  // 7: tidemark.v1.ClusterService.Status:input_type -> tidemark.v1.StatusRequest
+	4,  // 8: tidemark.v1.ClusterService.AddMember:input_type -> tidemark.v1.AddMemberRequest
+	6,  // 9: tidemark.v1.ClusterService.RemoveMember:input_type -> tidemark.v1.RemoveMemberRequest
+	8,  // 10: tidemark.v1.ClusterService.PromoteMember:input_type -> tidemark.v1.PromoteMemberRequest
+	10, // 11: tidemark.v1.ClusterService.TransferLeadership:input_type -> tidemark.v1.TransferLeadershipRequest
+	12, // 12: tidemark.v1.ClusterService.TakeSnapshot:input_type -> tidemark.v1.TakeSnapshotRequest
+	14, // 13: tidemark.v1.ClusterService.Backup:input_type -> tidemark.v1.BackupRequest
+	16, // 14: tidemark.v1.ClusterService.Audit:input_type -> tidemark.v1.AuditRequest
+	3,  // 15: tidemark.v1.ClusterService.Status:output_type -> tidemark.v1.StatusResponse
+	5,  // 16: tidemark.v1.ClusterService.AddMember:output_type -> tidemark.v1.AddMemberResponse
+	7,  // 17: tidemark.v1.ClusterService.RemoveMember:output_type -> tidemark.v1.RemoveMemberResponse
+	9,  // 18: tidemark.v1.ClusterService.PromoteMember:output_type -> tidemark.v1.PromoteMemberResponse
+	11, // 19: tidemark.v1.ClusterService.TransferLeadership:output_type -> tidemark.v1.TransferLeadershipResponse
+	13, // 20: tidemark.v1.ClusterService.TakeSnapshot:output_type -> tidemark.v1.TakeSnapshotResponse
+	15, // 21: tidemark.v1.ClusterService.Backup:output_type -> tidemark.v1.BackupResponse
+	18, // 22: tidemark.v1.ClusterService.Audit:output_type -> tidemark.v1.AuditResponse
+	15, // [15:23] is the sub-list for method output_type
+	7,  // [7:15] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_rpc_tidemarkv1_cluster_proto_init() }
@@ -1072,13 +1377,19 @@ func file_rpc_tidemarkv1_cluster_proto_init() {
 	if File_rpc_tidemarkv1_cluster_proto != nil {
 		return
 	}
+	file_rpc_tidemarkv1_cluster_proto_msgTypes[15].OneofWrappers = []any{
+		(*AuditRequest_Arm)(nil),
+		(*AuditRequest_Advance)(nil),
+		(*AuditRequest_Part)(nil),
+		(*AuditRequest_End)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_tidemarkv1_cluster_proto_rawDesc), len(file_rpc_tidemarkv1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

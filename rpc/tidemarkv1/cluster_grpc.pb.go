@@ -26,6 +26,7 @@ const (
 	ClusterService_TransferLeadership_FullMethodName = "/tidemark.v1.ClusterService/TransferLeadership"
 	ClusterService_TakeSnapshot_FullMethodName       = "/tidemark.v1.ClusterService/TakeSnapshot"
 	ClusterService_Backup_FullMethodName             = "/tidemark.v1.ClusterService/Backup"
+	ClusterService_Audit_FullMethodName              = "/tidemark.v1.ClusterService/Audit"
 )
 
 // ClusterServiceClient is the client API for ClusterService service.
@@ -51,6 +52,12 @@ type ClusterServiceClient interface {
 	// Backup streams a consistent copy of this node's state, as of one log index. One
 	// runs at a time on a node.
 	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
+	// Audit is one step in comparing what the nodes hold while they run. Whoever compares
+	// chooses a place of the log that no node has come to, has each node pin its state there
+	// (arm), has the log go on beyond it (advance), and then reads the pinned states side by
+	// side (part). The SDK's Audit and the command line's "audit --state" do all of it. arm,
+	// part and end are for the node that is asked; advance goes to the leader.
+	Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditResponse, error)
 }
 
 type clusterServiceClient struct {
@@ -140,6 +147,16 @@ func (c *clusterServiceClient) Backup(ctx context.Context, in *BackupRequest, op
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ClusterService_BackupClient = grpc.ServerStreamingClient[BackupResponse]
 
+func (c *clusterServiceClient) Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AuditResponse)
+	err := c.cc.Invoke(ctx, ClusterService_Audit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServiceServer is the server API for ClusterService service.
 // All implementations must embed UnimplementedClusterServiceServer
 // for forward compatibility.
@@ -163,6 +180,12 @@ type ClusterServiceServer interface {
 	// Backup streams a consistent copy of this node's state, as of one log index. One
 	// runs at a time on a node.
 	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
+	// Audit is one step in comparing what the nodes hold while they run. Whoever compares
+	// chooses a place of the log that no node has come to, has each node pin its state there
+	// (arm), has the log go on beyond it (advance), and then reads the pinned states side by
+	// side (part). The SDK's Audit and the command line's "audit --state" do all of it. arm,
+	// part and end are for the node that is asked; advance goes to the leader.
+	Audit(context.Context, *AuditRequest) (*AuditResponse, error)
 	mustEmbedUnimplementedClusterServiceServer()
 }
 
@@ -193,6 +216,9 @@ func (UnimplementedClusterServiceServer) TakeSnapshot(context.Context, *TakeSnap
 }
 func (UnimplementedClusterServiceServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
 	return status.Error(codes.Unimplemented, "method Backup not implemented")
+}
+func (UnimplementedClusterServiceServer) Audit(context.Context, *AuditRequest) (*AuditResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Audit not implemented")
 }
 func (UnimplementedClusterServiceServer) mustEmbedUnimplementedClusterServiceServer() {}
 func (UnimplementedClusterServiceServer) testEmbeddedByValue()                        {}
@@ -334,6 +360,24 @@ func _ClusterService_Backup_Handler(srv interface{}, stream grpc.ServerStream) e
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ClusterService_BackupServer = grpc.ServerStreamingServer[BackupResponse]
 
+func _ClusterService_Audit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).Audit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_Audit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).Audit(ctx, req.(*AuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ClusterService_ServiceDesc is the grpc.ServiceDesc for ClusterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -364,6 +408,10 @@ var ClusterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TakeSnapshot",
 			Handler:    _ClusterService_TakeSnapshot_Handler,
+		},
+		{
+			MethodName: "Audit",
+			Handler:    _ClusterService_Audit_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

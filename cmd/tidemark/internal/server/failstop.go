@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 
 	"tidemark"
@@ -83,6 +84,15 @@ func (s failStopStore) Recipients(timeline, after tidemark.TimelineID, limit int
 	page, err := s.store.Recipients(timeline, after, limit)
 	return page, s.check(err)
 }
+
+func (s failStopStore) ArmPin(id string, at uint64) error { return s.check(s.store.ArmPin(id, at)) }
+
+func (s failStopStore) PinnedPart(ctx context.Context, id string, after []byte, max int) (tidemark.StatePart, error) {
+	part, err := s.store.PinnedPart(ctx, id, after, max)
+	return part, s.check(err)
+}
+
+func (s failStopStore) Unpin(id string) { s.store.Unpin(id) }
 
 func (s failStopStore) Explain(timeline tidemark.TimelineID, seq tidemark.SeqID, id tidemark.MessageID, limit int) (tidemark.Explained, error) {
 	explained, err := s.store.Explain(timeline, seq, id, limit)
