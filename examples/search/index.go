@@ -105,7 +105,7 @@ func (x *Index) Follow(ctx context.Context, c *client.Client, once bool) error {
 		if err != nil {
 			return err
 		}
-		if err := x.apply(&batch); err != nil {
+		if err := x.apply(ctx, c, &batch); err != nil {
 			return err
 		}
 		if batch.CaughtUp && once {
@@ -115,8 +115,8 @@ func (x *Index) Follow(ctx context.Context, c *client.Client, once bool) error {
 }
 
 // apply writes what a batch changes, and the position behind it, at one go.
-func (x *Index) apply(changes *client.ChangeBatch) error {
-	w := writer{bleve: x.bleve, batch: x.bleve.NewBatch(), first: make(map[tidemark.TimelineID]tidemark.SeqID)}
+func (x *Index) apply(ctx context.Context, c *client.Client, changes *client.ChangeBatch) error {
+	w := writer{ctx: ctx, client: c, bleve: x.bleve, batch: x.bleve.NewBatch(), first: make(map[tidemark.TimelineID]tidemark.SeqID)}
 	for i := range changes.Changes {
 		if err := w.change(&changes.Changes[i]); err != nil {
 			return err
@@ -135,8 +135,10 @@ func (x *Index) apply(changes *client.ChangeBatch) error {
 
 // writer gathers what one batch of changes does to the index.
 type writer struct {
-	bleve bleve.Index
-	batch *bleve.Batch
+	ctx    context.Context
+	client *client.Client
+	bleve  bleve.Index
+	batch  *bleve.Batch
 	// first are the first SeqIds of the timelines that the batch has touched.
 	first map[tidemark.TimelineID]tidemark.SeqID
 }
@@ -153,19 +155,49 @@ func (w *writer) change(c *client.Change) error {
 	}
 	switch c.Kind {
 	case tidemark.ChangeAppended:
-		if c.Message == nil || !utf8.Valid(c.Message.Payload) {
-			return nil // it is gone already, or no text
+		switch {
+		case c.Message == nil:
+			return nil // it is gone already
+		case c.Message.Revises != nil:
+			return w.revised(c.Timeline, c.Message.Revises)
+		default:
+			return w.index(c.Message)
 		}
-		m := c.Message
-		return w.batch.Index(documentID(c.Timeline, c.SeqID), document{
-			Timeline: string(c.Timeline), SeqID: float64(c.SeqID), MessageID: string(m.ID), Sender: m.Sender, Body: string(m.Payload), Time: m.ServerTime,
-		})
 	case tidemark.ChangeTrimmed:
 		w.remove(c.Timeline, first, c.SeqID)
 	case tidemark.ChangeDeleted:
 		w.remove(c.Timeline, first, c.SeqID+1)
 	}
 	return nil
+}
+
+// index indexes a message as it is, unless it is no text or was redacted: then it is not
+// to be found.
+func (w *writer) index(m *client.Message) error {
+	id := documentID(m.Timeline, m.SeqID)
+	if !utf8.Valid(m.Payload) || m.Revision != nil && m.Revision.Redacted {
+		w.batch.Delete(id)
+		return nil
+	}
+	return w.batch.Index(id, document{
+		Timeline: string(m.Timeline), SeqID: float64(m.SeqID), MessageID: string(m.ID), Sender: m.Sender, Body: string(m.Payload), Time: m.ServerTime,
+	})
+}
+
+// revised indexes a message again that was edited, and forgets one that was redacted.
+func (w *writer) revised(timeline tidemark.TimelineID, r *tidemark.Revises) error {
+	if r.Redacted {
+		w.batch.Delete(documentID(timeline, r.SeqID))
+		return nil
+	}
+	m, err := w.client.Get(w.ctx, timeline, r.SeqID)
+	if errors.Is(err, tidemark.ErrMessageNotFound) || errors.Is(err, tidemark.ErrTimelineNotFound) {
+		return nil // a later change takes it away
+	}
+	if err != nil {
+		return err
+	}
+	return w.index(&m)
 }
 
 // firstOf is the first SeqId of a timeline that may have a document; seen, if none is known.

@@ -88,6 +88,8 @@ func TestSearch(t *testing.T) {
 	t.Logf("%5.1fs  caught up", time.Since(begin).Seconds())
 	compare(ctx, t, index, want)
 
+	testRevisions(ctx, t, index, c)
+
 	// What is trimmed and deleted is found no more.
 	timeline := tidemark.TimelineID(firstTimeline(ctx, t, index))
 	before, _ := index.Count()
@@ -111,6 +113,40 @@ func TestSearch(t *testing.T) {
 		}
 		if count, err := index.Count(); err != nil || count != before-change.gone {
 			t.Errorf("after a %s the index has %d messages of %d, want %d less; %v", change.name, count, before, change.gone, err)
+		}
+	}
+}
+
+// testRevisions edits and redacts what is indexed: the new words are found, the old ones not.
+func testRevisions(ctx context.Context, t *testing.T, index *Index, c *client.Client) {
+	t.Helper()
+	const timeline = "revised/1"
+	follow := func() {
+		t.Helper()
+		if err := index.Follow(ctx, c, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, body := range []string{"oldfirstword", "oldsecondword"} {
+		if _, err := c.Append(ctx, client.Draft{Timeline: timeline, Sender: "alice", Payload: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	follow()
+	if _, err := c.Revise(ctx, timeline, 1, client.Content{Payload: []byte("newfirstword")}, client.RevisedBy("bob")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Redact(ctx, timeline, 2); err != nil {
+		t.Fatal(err)
+	}
+	follow()
+	for word, want := range map[string]uint64{"oldfirstword": 0, "newfirstword": 1, "oldsecondword": 0} {
+		hits, total, err := index.Search(ctx, word, 10)
+		if err != nil || total != want {
+			t.Errorf("%q is found %d times, %v; want %d", word, total, err, want)
+		}
+		if len(hits) == 1 && (hits[0].Sender != "alice" || hits[0].SeqID != 1) {
+			t.Errorf("%q is found in %+v", word, hits[0])
 		}
 	}
 }
