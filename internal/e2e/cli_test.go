@@ -435,6 +435,40 @@ func TestImportOfHistory(t *testing.T) {
 }
 
 // The benchmark of fan-outs reaches every inbox, and says what the log grows by, which does
+// tidemark bench append measures each way, and prints no rate when calls fail.
+func TestBenchAppend(t *testing.T) {
+	measured := tidemark(t, "", "bench", "append", "--local", "3", "--callers", "8", "--timelines", "10", "--batch", "5", "--warmup", "200ms", "--duration", "500ms", "-o", "json")
+	if measured.status != 0 {
+		t.Fatalf("%+v", measured)
+	}
+	var report struct {
+		Runs []struct {
+			Mode     string  `json:"mode"`
+			Calls    int64   `json:"calls"`
+			Messages float64 `json:"messages_per_second"`
+			Latency  struct {
+				P50 int64 `json:"p50_ns"`
+			} `json:"latency"`
+			Servers struct {
+				Processor int64 `json:"processor_ns_per_message"`
+				Memory    int64 `json:"resident_bytes_of_largest_node"`
+			} `json:"servers"`
+		} `json:"runs"`
+	}
+	parse(t, measured.stdout, &report)
+	if len(report.Runs) != 3 {
+		t.Fatalf("%s", measured.stdout)
+	}
+	for i, mode := range []string{"sdk", "unary", "batch"} {
+		r := report.Runs[i]
+		if r.Mode != mode || r.Calls == 0 || r.Messages <= 0 || r.Latency.P50 <= 0 || r.Servers.Processor <= 0 || r.Servers.Memory <= 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	wantFailure(t, tidemark(t, "", "bench", "append", "--modes", "pigeon", "--endpoints", "127.0.0.1:1"), 1, "modes must be of")
+	wantFailure(t, tidemark(t, "", "bench", "append", "--callers", "0", "--endpoints", "127.0.0.1:1"), 1, "callers must be 1 to")
+}
+
 // not depend on their number.
 func TestBenchFanOut(t *testing.T) {
 	t.Parallel()

@@ -25,7 +25,7 @@ written and stay there. No figure is printed when something failed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.benchTailCommand(), a.benchFanOutCommand())
+	cmd.AddCommand(a.benchAppendCommand(), a.benchTailCommand(), a.benchFanOutCommand())
 	return cmd
 }
 
@@ -110,6 +110,60 @@ func benchFanOutRows(t *table, report *bench.FanOutReport) {
 	for i := range report.Sets {
 		s := &report.Sets[i]
 		t.row(s.Inboxes, int(s.Messages), int(s.Entries), s.Append.P50.String(), s.Append.P99.String(), int(s.LogBytes), int(s.Singles), fmt.Sprintf("%.1f", s.Ratio))
+	}
+}
+
+func (a *app) benchAppendCommand() *cobra.Command {
+	var cfg bench.AppendConfig
+	var benched benchedCluster
+	cmd := &cobra.Command{
+		Use:   "append",
+		Short: "Measure appends: messages a second, latency, processor time and memory of the nodes",
+		Long: `Append messages with new ids to random timelines, in each of some ways one after the other:
+
+  sdk    one Append of the SDK by each caller, which all share one pipelined stream
+  unary  one call of the generated API by each caller, to the leader
+  batch  one AppendBatch by each caller
+
+Without --rate each caller waits for the reply before its next call (a closed loop). With
+--rate calls are begun at that rate whatever the cluster does (an open loop), and latencies
+count from when a call was to begin. No rate is printed when a call failed.`,
+		Example: `  tidemark bench append --local 3 --callers 256
+  tidemark bench append --local 3 --modes sdk --rate 5000 --callers 1024`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Progress = func(text string) { fmt.Fprintln(a.Err, text) }
+			return a.bench(cmd, &benched, func(ctx context.Context, target bench.Target) error {
+				cfg.Target = target
+				report, err := bench.Append(ctx, cfg)
+				if err != nil {
+					return err
+				}
+				return printList(a, report, report.Runs, func(t *table) { benchAppendRows(t, report) })
+			})
+		},
+	}
+	flags := cmd.Flags()
+	benched.register(flags)
+	flags.StringSliceVar(&cfg.Modes, "modes", bench.AppendModes(), "`ways` to append")
+	flags.IntVar(&cfg.Callers, "callers", 64, "calls that are under way at a time, at most")
+	flags.Float64Var(&cfg.Rate, "rate", 0, "calls begun in a second; 0 for a closed loop")
+	flags.DurationVar(&cfg.Warmup, "warmup", 2*time.Second, "how long before what is measured")
+	flags.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long each run is measured")
+	flags.IntVar(&cfg.Repeats, "repeats", 1, "how often all ways are measured")
+	flags.IntVar(&cfg.Timelines, "timelines", 1000, "timelines, of which one is chosen for each message")
+	flags.IntVar(&cfg.Payload, "payload", 256, "bytes of each message")
+	flags.IntVar(&cfg.Batch, "batch", 64, "messages of a batch")
+	return cmd
+}
+
+func benchAppendRows(t *table, report *bench.AppendReport) {
+	t.row("MODE", "MESSAGES/S", "P50", "P90", "P99", "P99.9", "MAX", "PROCESSOR/MESSAGE", "LARGEST NODE")
+	for i := range report.Runs {
+		r := &report.Runs[i]
+		l := &r.Latency
+		t.row(r.Mode, int(r.Messages), l.P50.String(), l.P90.String(), l.P99.String(), l.P999.String(), l.Max.String(),
+			r.Servers.Processor.String(), fmt.Sprintf("%d MiB", r.Servers.Memory>>20))
 	}
 }
 
