@@ -435,6 +435,35 @@ func TestImportOfHistory(t *testing.T) {
 }
 
 // The benchmark of fan-outs reaches every inbox, and says what the log grows by, which does
+// tidemark bench read measures every combination.
+func TestBenchRead(t *testing.T) {
+	measured := tidemark(t, "", "bench", "read", "--local", "3", "--callers", "4", "--timelines", "5", "--messages", "30", "--page", "10", "--warmup", "50ms", "--duration", "200ms", "-o", "json")
+	if measured.status != 0 {
+		t.Fatalf("%+v", measured)
+	}
+	var report struct {
+		Runs []struct {
+			Mode     string  `json:"mode"`
+			Level    string  `json:"level"`
+			Role     string  `json:"role"`
+			Calls    int64   `json:"calls"`
+			Messages float64 `json:"messages_per_second"`
+		} `json:"runs"`
+	}
+	parse(t, measured.stdout, &report)
+	seen := map[string]bool{}
+	for _, r := range report.Runs {
+		seen[r.Mode+" "+r.Level+" "+r.Role] = true
+		if r.Calls == 0 || r.Messages <= 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if len(report.Runs) != 3*3*2 || len(seen) != 3*3*2 {
+		t.Errorf("%v", seen)
+	}
+	wantFailure(t, tidemark(t, "", "bench", "read", "--levels", "best", "--endpoints", "127.0.0.1:1"), 1, "levels must be of")
+}
+
 // tidemark bench append measures each way, and prints no rate when calls fail.
 func TestBenchAppend(t *testing.T) {
 	measured := tidemark(t, "", "bench", "append", "--local", "3", "--callers", "8", "--timelines", "10", "--batch", "5", "--warmup", "200ms", "--duration", "500ms", "-o", "json")

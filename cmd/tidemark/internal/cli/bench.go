@@ -25,7 +25,7 @@ written and stay there. No figure is printed when something failed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.benchAppendCommand(), a.benchTailCommand(), a.benchFanOutCommand())
+	cmd.AddCommand(a.benchAppendCommand(), a.benchReadCommand(), a.benchTailCommand(), a.benchFanOutCommand())
 	return cmd
 }
 
@@ -164,6 +164,54 @@ func benchAppendRows(t *table, report *bench.AppendReport) {
 		l := &r.Latency
 		t.row(r.Mode, int(r.Messages), l.P50.String(), l.P90.String(), l.P99.String(), l.P999.String(), l.Max.String(),
 			r.Servers.Processor.String(), fmt.Sprintf("%d MiB", r.Servers.Memory>>20))
+	}
+}
+
+func (a *app) benchReadCommand() *cobra.Command {
+	var cfg bench.ReadConfig
+	var benched benchedCluster
+	cmd := &cobra.Command{
+		Use:   "read",
+		Short: "Measure reads of pages: at each level, on the leader and on a follower",
+		Long: `Append messages to timelines, and then read pages of random ones, in every combination of
+what is read (forward from a random SeqId, the newest, from a random time) and of levels, on
+the leader and on a follower. Closed and open loops are as of "bench append".`,
+		Example: `  tidemark bench read --local 3 --callers 64
+  tidemark bench read --local 3 --modes newest --levels local,linearizable --rate 2000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Progress = func(text string) { fmt.Fprintln(a.Err, text) }
+			return a.bench(cmd, &benched, func(ctx context.Context, target bench.Target) error {
+				cfg.Target = target
+				report, err := bench.Read(ctx, cfg)
+				if err != nil {
+					return err
+				}
+				return printList(a, report, report.Runs, func(t *table) { benchReadRows(t, report) })
+			})
+		},
+	}
+	flags := cmd.Flags()
+	benched.register(flags)
+	flags.StringSliceVar(&cfg.Modes, "modes", bench.ReadModes(), "`what` is read")
+	flags.StringSliceVar(&cfg.Levels, "levels", bench.ReadLevels(), "`levels` of consistency")
+	flags.IntVar(&cfg.Callers, "callers", 64, "calls that are under way at a time, at most")
+	flags.Float64Var(&cfg.Rate, "rate", 0, "calls begun in a second; 0 for a closed loop")
+	flags.DurationVar(&cfg.Warmup, "warmup", time.Second, "how long before what is measured")
+	flags.DurationVar(&cfg.Duration, "duration", 5*time.Second, "how long each run is measured")
+	flags.IntVar(&cfg.Timelines, "timelines", 1000, "timelines, of which one is chosen for each read")
+	flags.IntVar(&cfg.Messages, "messages", 200, "messages of each timeline")
+	flags.IntVar(&cfg.Payload, "payload", 256, "bytes of each message")
+	flags.IntVar(&cfg.Page, "page", 100, "messages of a page")
+	return cmd
+}
+
+func benchReadRows(t *table, report *bench.ReadReport) {
+	t.row("MODE", "LEVEL", "NODE", "PAGES/S", "MESSAGES/S", "P50", "P90", "P99", "P99.9", "MAX")
+	for i := range report.Runs {
+		r := &report.Runs[i]
+		l := &r.Latency
+		t.row(r.Mode, r.Level, r.Role, int(r.PerSecond), int(r.Messages), l.P50.String(), l.P90.String(), l.P99.String(), l.P999.String(), l.Max.String())
 	}
 }
 
