@@ -1,6 +1,7 @@
 package logstore
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -83,6 +84,9 @@ func numberOf(segment string) string {
 	return name[strings.LastIndexByte(name, '-')+1:]
 }
 
+// rewriteBytes is how much is read and written at a time.
+const rewriteBytes = 256 << 10
+
 // rewriteFile writes the first bytes of a file, or all if there is no limit, as they are.
 // Nobody else writes to it meanwhile. A file that is not there is left alone.
 func rewriteFile(path string, limit int64) (err error) {
@@ -94,14 +98,14 @@ func rewriteFile(path string, limit int64) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	buffer := make([]byte, 1<<20)
+	buffer, zeros := make([]byte, rewriteBytes), make([]byte, rewriteBytes)
 	for at := int64(0); limit < 0 || at < limit; {
 		part := buffer
 		if limit >= 0 {
 			part = buffer[:min(int64(len(buffer)), limit-at)]
 		}
 		n, readErr := f.ReadAt(part, at)
-		if !isZero(part[:n]) { // space that was never written
+		if !bytes.Equal(part[:n], zeros[:n]) { // the rest of a segment is space that was never written
 			if _, err := f.WriteAt(part[:n], at); err != nil {
 				return err
 			}
@@ -115,15 +119,6 @@ func rewriteFile(path string, limit int64) (err error) {
 		}
 	}
 	return nil
-}
-
-func isZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // syncFile makes a file, or the names in a directory, durable.
