@@ -121,8 +121,11 @@ func (p *pinner) end(why error) {
 		return
 	}
 	p.life.Stop()
-	for p.using > 0 {
+	for taken := p.taken; p.using > 0; {
 		p.unused.Wait()
+		if p.id == "" || p.taken != taken {
+			return // somebody else ended it, and another one may be there by now
+		}
 	}
 	if p.due.Swap(0) != 0 {
 		p.failed = why
