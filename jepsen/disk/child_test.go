@@ -45,8 +45,10 @@ func TestMain(m *testing.M) {
 			exit(other(os.Getenv(dirVariable)))
 		}
 	}
-	if open := databases[os.Getenv(childVariable)]; open != nil {
-		exit(child(open))
+	for _, known := range []map[string]func(string, bool) (database, error){databases, logs} {
+		if open := known[os.Getenv(childVariable)]; open != nil {
+			exit(child(open))
+		}
 	}
 	os.Exit(run(m))
 }
