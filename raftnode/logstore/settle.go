@@ -84,8 +84,10 @@ func numberOf(segment string) string {
 	return name[strings.LastIndexByte(name, '-')+1:]
 }
 
-// rewriteBytes is how much is read and written at a time.
-const rewriteBytes = 256 << 10
+// rewriteBytes is how much is read and written at a time. So many zeros in a row are in no
+// entry, as a message has at most 256 KiB of payload between what is not zero: they are
+// the rest of a segment, which was never written.
+const rewriteBytes = 1 << 20
 
 // rewriteFile writes the first bytes of a file, or all if there is no limit, as they are.
 // Nobody else writes to it meanwhile. A file that is not there is left alone.
@@ -105,10 +107,11 @@ func rewriteFile(path string, limit int64) (err error) {
 			part = buffer[:min(int64(len(buffer)), limit-at)]
 		}
 		n, readErr := f.ReadAt(part, at)
-		if !bytes.Equal(part[:n], zeros[:n]) { // the rest of a segment is space that was never written
-			if _, err := f.WriteAt(part[:n], at); err != nil {
-				return err
-			}
+		if n == rewriteBytes && bytes.Equal(part, zeros) {
+			return nil
+		}
+		if _, err := f.WriteAt(part[:n], at); err != nil {
+			return err
 		}
 		at += int64(n)
 		if readErr == io.EOF {
