@@ -13,6 +13,7 @@ import (
 
 	"tidemark"
 	"tidemark/client"
+	"tidemark/internal/load"
 	"tidemark/rpc/tidemarkv1"
 )
 
@@ -32,7 +33,7 @@ func AppendModes() []string { return []string{AppendSDK, AppendUnary, AppendBatc
 // AppendConfig says how to measure appends.
 type AppendConfig struct {
 	Target
-	Load
+	load.Load
 	// Modes are some of AppendModes, measured one after the other, Repeats times.
 	Modes   []string
 	Repeats int
@@ -55,7 +56,7 @@ type AppendReport struct {
 // AppendMeasure is one run.
 type AppendMeasure struct {
 	Mode string `json:"mode"`
-	Measured
+	load.Measured
 	// Messages are appended in a second: in a batch, several by one call.
 	Messages float64 `json:"messages_per_second"`
 	// Servers is what the nodes used meanwhile.
@@ -67,7 +68,7 @@ func (c *AppendConfig) Validate() error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	if err := c.validateLoad(); err != nil {
+	if err := c.Load.Validate(); err != nil {
 		return err
 	}
 	for _, mode := range c.Modes {
@@ -125,7 +126,7 @@ func (c *AppendConfig) measure(ctx context.Context, mode string) (m AppendMeasur
 		}
 	}
 	m.Mode = mode
-	if m.Measured, err = c.run(ctx, call, sample(&before), sample(&after)); err != nil {
+	if m.Measured, err = c.Run(ctx, call, sample(&before), sample(&after)); err != nil {
 		return m, err
 	}
 	each := 1

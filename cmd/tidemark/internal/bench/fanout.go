@@ -16,6 +16,7 @@ import (
 
 	"tidemark"
 	"tidemark/client"
+	"tidemark/internal/load"
 )
 
 // FanOutConfig says how to measure fan-outs.
@@ -47,7 +48,7 @@ type FanOutOfSet struct {
 	Messages float64 `json:"messages_per_second"`
 	Entries  float64 `json:"entries_per_second"`
 	// Append is how long an append takes until its reply.
-	Append Latency `json:"append"`
+	Append load.Latency `json:"append"`
 	// LogBytes is what the Raft log of one node grows by for each message.
 	LogBytes float64 `json:"log_bytes_per_message"`
 	// Singles is how many entries in a second the same fan-out makes as one append to each
@@ -171,7 +172,7 @@ type loaded struct {
 	// rate is how many calls ended in a second, and latency how long they took, once it
 	// was warm; all counts those before, too.
 	rate    float64
-	latency Latency
+	latency load.Latency
 	all     int
 }
 
@@ -184,7 +185,7 @@ func (b *fanOutBench) load(ctx context.Context, call func(context.Context) error
 	warm := time.Now().Add(b.Duration / 10)
 	end := warm.Add(b.Duration)
 	var mu sync.Mutex
-	latencies := newHistogram()
+	latencies := load.NewHistogram()
 	measured, failed := 0, error(nil)
 	var group sync.WaitGroup
 	for range n {
@@ -196,7 +197,7 @@ func (b *fanOutBench) load(ctx context.Context, call func(context.Context) error
 				result.all++
 				if begun.After(warm) && now.Before(end) {
 					measured++
-					latencies.record(now.Sub(begun))
+					latencies.Record(now.Sub(begun))
 				}
 				failed = errors.Join(failed, err)
 				stop := failed != nil
@@ -211,7 +212,7 @@ func (b *fanOutBench) load(ctx context.Context, call func(context.Context) error
 	if err := errors.Join(ctx.Err(), failed); err != nil {
 		return result, fmt.Errorf("%d appends were made, and not all succeeded: %w", result.all, err)
 	}
-	result.rate, result.latency = float64(measured)/b.Duration.Seconds(), latencies.latency()
+	result.rate, result.latency = float64(measured)/b.Duration.Seconds(), latencies.Latency()
 	return result, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"tidemark"
 	"tidemark/client"
+	"tidemark/internal/load"
 )
 
 // What a read asks for.
@@ -38,7 +39,7 @@ func ReadLevels() []string { return []string{"linearizable", "session", "local"}
 // ReadConfig says how to measure reads.
 type ReadConfig struct {
 	Target
-	Load
+	load.Load
 	// Modes and Levels are measured in every combination, on the leader and on a follower.
 	Modes, Levels []string
 	// Timelines get Messages each, of Payload bytes, before anything is measured; Page is how
@@ -65,7 +66,7 @@ type ReadMeasure struct {
 	Level string `json:"level"`
 	// Role is that of the node that was asked: leader or follower.
 	Role string `json:"role"`
-	Measured
+	load.Measured
 	// Messages are read in a second.
 	Messages float64 `json:"messages_per_second"`
 }
@@ -75,7 +76,7 @@ func (c *ReadConfig) Validate() error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	if err := c.validateLoad(); err != nil {
+	if err := c.Load.Validate(); err != nil {
 		return err
 	}
 	for _, of := range []struct {
@@ -239,7 +240,7 @@ func (b *readBench) measure(ctx context.Context, mode, level string, node readNo
 	var mu sync.Mutex
 	read, calls := 0, 0
 	m.Mode, m.Level, m.Role = mode, level, node.role
-	m.Measured, err = b.run(ctx, func(ctx context.Context, _ int) error {
+	m.Measured, err = b.Run(ctx, func(ctx context.Context, _ int) error {
 		page, err := c.Read(ctx, b.timeline(rand.IntN(b.Timelines)), b.place(mode), client.Limit(b.Page), at)
 		if err == nil && len(page.Messages) == 0 {
 			err = fmt.Errorf("a page of %s is empty", page.Timeline.ID)

@@ -13,6 +13,7 @@ import (
 
 	"tidemark"
 	"tidemark/client"
+	"tidemark/internal/load"
 )
 
 // TailConfig says how to measure tails.
@@ -70,8 +71,8 @@ type TailOnNode struct {
 	Subscribed time.Duration `json:"subscribed_ns"`
 	// Delivery is from the reply to an append until its delivery, 0 if that came first;
 	// WholeWay is from when the append was to begin.
-	Delivery Latency `json:"reply_to_delivery"`
-	WholeWay Latency `json:"begin_to_delivery"`
+	Delivery load.Latency `json:"reply_to_delivery"`
+	WholeWay load.Latency `json:"begin_to_delivery"`
 	// Delivered is how many messages came in a second.
 	Delivered float64 `json:"delivered_per_second"`
 }
@@ -186,7 +187,7 @@ func (b *tailBench) appendAll(ctx context.Context, n int, next func(int) (client
 	var waiting sync.WaitGroup
 	for i := range n {
 		draft, at := next(i)
-		if err := sleepUntil(ctx, at); err != nil {
+		if err := load.SleepUntil(ctx, at); err != nil {
 			break
 		}
 		pending, err := b.writer.AppendAsync(ctx, draft)
@@ -207,21 +208,6 @@ func (b *tailBench) appendAll(ctx context.Context, n int, next func(int) (client
 		return context.Cause(ctx)
 	}
 	return nil
-}
-
-func sleepUntil(ctx context.Context, at time.Time) error {
-	wait := time.Until(at)
-	if wait <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // measure measures one node.
@@ -354,13 +340,13 @@ func (b *tailBench) live(ctx context.Context, tail *client.Tail, node *TailOnNod
 	if err := <-appended; err != nil {
 		return err
 	}
-	delivery, wholeWay := newHistogram(), newHistogram()
+	delivery, wholeWay := load.NewHistogram(), load.NewHistogram()
 	for i := range deliveries {
 		at := time.Duration(deliveries[i].delivered.Load())
-		delivery.record(at - time.Duration(deliveries[i].replied.Load()))
-		wholeWay.record(at - planned(i))
+		delivery.Record(at - time.Duration(deliveries[i].replied.Load()))
+		wholeWay.Record(at - planned(i))
 	}
-	node.Delivery, node.WholeWay, node.Delivered = delivery.latency(), wholeWay.latency(), float64(n)/took.Seconds()
+	node.Delivery, node.WholeWay, node.Delivered = delivery.Latency(), wholeWay.Latency(), float64(n)/took.Seconds()
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package bench
+package load
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 func TestOpenLoopCountsTheWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		load := Load{Callers: 1, Rate: 100, Duration: time.Second}
-		m, err := load.run(t.Context(), func(context.Context, int) error {
+		m, err := load.Run(t.Context(), func(context.Context, int) error {
 			time.Sleep(20 * time.Millisecond) // twice as long as there is time for
 			return nil
 		}, nil, nil)
@@ -36,7 +36,7 @@ func TestClosedLoop(t *testing.T) {
 			return nil
 		}
 		load := Load{Callers: 4, Warmup: time.Second, Duration: 2 * time.Second}
-		m, err := load.run(t.Context(), func(context.Context, int) error {
+		m, err := load.Run(t.Context(), func(context.Context, int) error {
 			time.Sleep(9 * time.Millisecond)
 			return nil
 		}, mark, mark)
@@ -58,7 +58,7 @@ func TestNoRateOfFailures(t *testing.T) {
 		for _, late := range []time.Duration{0, 1500 * time.Millisecond} {
 			start := time.Now()
 			load := Load{Callers: 2, Warmup: time.Second, Duration: time.Second}
-			_, err := load.run(t.Context(), func(context.Context, int) error {
+			_, err := load.Run(t.Context(), func(context.Context, int) error {
 				time.Sleep(10 * time.Millisecond)
 				if since := time.Since(start); since >= late && since < late+100*time.Millisecond {
 					return errors.New("no leader")

@@ -1,4 +1,4 @@
-package bench
+package load
 
 import (
 	"cmp"
@@ -30,7 +30,8 @@ const (
 	maxRate    = 10_000_000
 )
 
-func (l *Load) validateLoad() error {
+// Validate names the first field that is out of range.
+func (l *Load) Validate() error {
 	switch {
 	case l.Callers < 1 || l.Callers > maxCallers:
 		return tidemark.Invalid("callers", "must be 1 to %d; it is %d", maxCallers, l.Callers)
@@ -67,18 +68,21 @@ type Measured struct {
 	// Latency is that of calls, from when they were to begin. In an open loop a call that
 	// begins late, because all callers wait, has waited too.
 	Latency Latency `json:"latency"`
+	// Seconds counts the calls that ended in each second of the measured time, for a plot.
+	// The last one may be cut short.
+	Seconds []int64 `json:"calls_by_second"`
 }
 
-// run makes calls and measures them. begun, which may be nil, is called when the warm-up is
+// Run makes calls and measures them. begun, which may be nil, is called when the warm-up is
 // over, and ended when the measured time is.
-func (l *Load) run(ctx context.Context, call func(ctx context.Context, caller int) error, begun, ended func() error) (m Measured, err error) {
+func (l *Load) Run(ctx context.Context, call func(ctx context.Context, caller int) error, begun, ended func() error) (m Measured, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	start := time.Now()
 	from := start.Add(l.Warmup)
 	until := from.Add(l.Duration)
 	var next atomic.Int64 // of the open loop
-	gathered := gathered{latency: newHistogram(), reasons: make(map[string]int64)}
+	gathered := gathered{latency: NewHistogram(), reasons: make(map[string]int64)}
 	var callers sync.WaitGroup
 	for caller := range l.Callers {
 		callers.Go(func() {
@@ -87,14 +91,14 @@ func (l *Load) run(ctx context.Context, call func(ctx context.Context, caller in
 				if l.Rate > 0 {
 					intended = start.Add(time.Duration(float64(next.Add(1)-1) / l.Rate * float64(time.Second)))
 				}
-				if !intended.Before(until) || sleepUntil(ctx, intended) != nil {
+				if !intended.Before(until) || SleepUntil(ctx, intended) != nil {
 					return
 				}
 				err := call(ctx, caller)
 				if now := time.Now(); !now.Before(from) && (l.Rate > 0 || now.Before(until)) {
-					gathered.add(now.Sub(intended), err)
+					gathered.add(now.Sub(from), now.Sub(intended), err)
 				} else if err != nil && now.Before(from) {
-					gathered.add(0, err)
+					gathered.add(0, 0, err)
 				}
 			}
 		})
@@ -112,7 +116,7 @@ func (l *Load) run(ctx context.Context, call func(ctx context.Context, caller in
 
 // at calls do at a time.
 func (l *Load) at(ctx context.Context, at time.Time, do func() error) error {
-	if err := sleepUntil(ctx, at); err != nil || do == nil {
+	if err := SleepUntil(ctx, at); err != nil || do == nil {
 		return err
 	}
 	return do()
@@ -121,13 +125,15 @@ func (l *Load) at(ctx context.Context, at time.Time, do func() error) error {
 // gathered is what the callers have measured.
 type gathered struct {
 	mu      sync.Mutex
-	latency histogram
+	latency Histogram
 	calls   int64
 	failed  int64
 	reasons map[string]int64
+	seconds []int64
 }
 
-func (g *gathered) add(took time.Duration, err error) {
+// add counts a call that ended so long after the measured time began.
+func (g *gathered) add(at, took time.Duration, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.calls++
@@ -136,7 +142,12 @@ func (g *gathered) add(took time.Duration, err error) {
 		g.reasons[err.Error()]++
 		return
 	}
-	g.latency.record(took)
+	g.latency.Record(took)
+	second := int(at / time.Second)
+	for len(g.seconds) <= second {
+		g.seconds = append(g.seconds, 0)
+	}
+	g.seconds[second]++
 }
 
 func (g *gathered) measured(d time.Duration) (Measured, error) {
@@ -146,5 +157,21 @@ func (g *gathered) measured(d time.Duration) (Measured, error) {
 	case g.calls == 0:
 		return Measured{}, errors.New("no call ended within the measured time: measure longer")
 	}
-	return Measured{Calls: g.calls, PerSecond: float64(g.calls) / d.Seconds(), Latency: g.latency.latency()}, nil
+	return Measured{Calls: g.calls, PerSecond: float64(g.calls) / d.Seconds(), Latency: g.latency.Latency(), Seconds: g.seconds}, nil
+}
+
+// SleepUntil returns at that time, or with the error of ctx if that ends first.
+func SleepUntil(ctx context.Context, at time.Time) error {
+	wait := time.Until(at)
+	if wait <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
