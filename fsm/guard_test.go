@@ -21,15 +21,6 @@ const (
 	recordedLogBytesPerAppend = 345.2
 )
 
-// guard fails if a count is more than a tenth above the recorded one.
-func guard(t *testing.T, what string, got, recorded float64) {
-	t.Helper()
-	t.Logf("%s: %.2f, recorded %.2f", what, got, recorded)
-	if got > recorded*1.1 {
-		t.Errorf("%s: %.2f, which is more than a tenth above the recorded %.2f", what, got, recorded)
-	}
-}
-
 func TestAppendCosts(t *testing.T) {
 	store, err := pebblestore.Open(storetest.Dir, storetest.Options(t, vfs.NewMem()))
 	if err != nil {
@@ -56,6 +47,6 @@ func TestAppendCosts(t *testing.T) {
 		machine.ApplyBatch(prepared[next])
 		next++
 	})
-	guard(t, "allocations of an append that is applied", allocations/benchCommands, recordedAllocationsPerAppend)
-	guard(t, "bytes of the log for an append of 256 bytes", float64(size)/float64(len(prepared)*benchCommands), recordedLogBytesPerAppend)
+	storetest.Guard(t, "allocations of an append that is applied", allocations/benchCommands, recordedAllocationsPerAppend)
+	storetest.Guard(t, "bytes of the log for an append of 256 bytes", float64(size)/float64(len(prepared)*benchCommands), recordedLogBytesPerAppend)
 }

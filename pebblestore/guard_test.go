@@ -7,6 +7,7 @@ import (
 
 	"tidemark"
 	"tidemark/pebblestore"
+	"tidemark/pebblestore/storetest"
 )
 
 // What a read and a write cost in counts that do not depend on the machine, as recorded when
@@ -15,15 +16,6 @@ const (
 	recordedAllocationsPerRead  = 2.1
 	recordedLoggedBytesPerWrite = 466.0
 )
-
-// guard fails if a count is more than a tenth above the recorded one.
-func guard(t *testing.T, what string, got, recorded float64) {
-	t.Helper()
-	t.Logf("%s: %.2f, recorded %.2f", what, got, recorded)
-	if got > recorded*1.1 {
-		t.Errorf("%s: %.2f, which is more than a tenth above the recorded %.2f", what, got, recorded)
-	}
-}
 
 func TestReadAndWriteCosts(t *testing.T) {
 	s, err := pebblestore.Open(t.TempDir()+"/store", pebblestore.DefaultOptions())
@@ -38,12 +30,12 @@ func TestReadAndWriteCosts(t *testing.T) {
 	for range batches {
 		f.batch(t, s, benchBatch)
 	}
-	guard(t, "bytes of the write-ahead log for a message of 256 bytes", float64(s.Metrics().LogBytesWritten-before)/float64(batches*benchBatch), recordedLoggedBytesPerWrite)
+	storetest.Guard(t, "bytes of the write-ahead log for a message of 256 bytes", float64(s.Metrics().LogBytesWritten-before)/float64(batches*benchBatch), recordedLoggedBytesPerWrite)
 	r := tidemark.Range{Timeline: f.names[0], Start: tidemark.StartNewest, Direction: tidemark.Backward, Limit: 100, MaxBytes: 1 << 20}
 	allocations := testing.AllocsPerRun(100, func() {
 		if page, err := s.Read(r); err != nil || len(page.Messages) != 100 {
 			t.Fatal(len(page.Messages), err)
 		}
 	})
-	guard(t, "allocations of a message that is read in a page of 100", allocations/100, recordedAllocationsPerRead)
+	storetest.Guard(t, "allocations of a message that is read in a page of 100", allocations/100, recordedAllocationsPerRead)
 }

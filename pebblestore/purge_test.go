@@ -116,7 +116,7 @@ func TestPurge(t *testing.T) {
 				}
 				time.Sleep(5 * time.Millisecond)
 			}
-			for len(holding(t, dir, "not a secret")) == 0 {
+			if len(holding(t, dir, "not a secret")) == 0 {
 				t.Fatal("more than the secret is gone")
 			}
 			if err := s.Close(); err != nil {

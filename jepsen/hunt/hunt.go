@@ -116,7 +116,7 @@ func span(h *history.History) (begin, end time.Duration) {
 	begin = math.MaxInt64
 	for i := range h.Operations {
 		op := &h.Operations[i]
-		if isReadBack(op) {
+		if op.Kind.Final() {
 			continue
 		}
 		begin = min(begin, op.Invoked)
@@ -131,7 +131,7 @@ func shownAt(h *history.History, a checker.Anomaly) time.Duration {
 	at := time.Duration(-1)
 	for i := range h.Operations {
 		op := &h.Operations[i]
-		if slices.Contains(a.Operations, op.ID) && !isReadBack(op) {
+		if slices.Contains(a.Operations, op.ID) && !op.Kind.Final() {
 			at = max(at, op.Completed)
 		}
 	}
@@ -139,8 +139,4 @@ func shownAt(h *history.History, a checker.Anomaly) time.Duration {
 		return math.MaxInt64
 	}
 	return at
-}
-
-func isReadBack(op *history.Operation) bool {
-	return op.Kind.Final()
 }
