@@ -65,6 +65,9 @@ type Measured struct {
 	// Calls ended within the measured time, and PerSecond is their rate.
 	Calls     int64   `json:"calls"`
 	PerSecond float64 `json:"calls_per_second"`
+	// Lasted is how long was measured: Load.Duration, or in an open loop until the last call
+	// ended, if that was later.
+	Lasted time.Duration `json:"lasted_ns"`
 	// Latency is that of calls, from when they were to begin. In an open loop a call that
 	// begins late, because all callers wait, has waited too.
 	Latency Latency `json:"latency"`
@@ -75,89 +78,151 @@ type Measured struct {
 
 // Run makes calls and measures them. begun, which may be nil, is called when the warm-up is
 // over, and ended when the measured time is.
-func (l *Load) Run(ctx context.Context, call func(ctx context.Context, caller int) error, begun, ended func() error) (m Measured, err error) {
+func (l *Load) Run(ctx context.Context, call func(ctx context.Context, caller int) error, begun, ended func() error) (Measured, error) {
+	all, _, err := l.RunKinds(ctx, 1, func(ctx context.Context, caller int) (int, error) {
+		return 0, call(ctx, caller)
+	}, begun, ended)
+	return all, err
+}
+
+// RunKinds is Run with calls of several kinds, which are measured together and each for
+// itself. A call returns of which it was, from 0.
+func (l *Load) RunKinds(ctx context.Context, kinds int, call func(ctx context.Context, caller int) (kind int, err error), begun, ended func() error) (all Measured, each []Measured, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	start := time.Now()
-	from := start.Add(l.Warmup)
-	until := from.Add(l.Duration)
-	var next atomic.Int64 // of the open loop
-	gathered := gathered{latency: NewHistogram(), reasons: make(map[string]int64)}
+	r := running{Load: *l, call: call, start: time.Now(), gathered: newGathered(kinds)}
+	r.from = r.start.Add(l.Warmup)
+	r.until = r.from.Add(l.Duration)
 	var callers sync.WaitGroup
 	for caller := range l.Callers {
-		callers.Go(func() {
-			for ctx.Err() == nil {
-				intended := time.Now()
-				if l.Rate > 0 {
-					intended = start.Add(time.Duration(float64(next.Add(1)-1) / l.Rate * float64(time.Second)))
-				}
-				if !intended.Before(until) || SleepUntil(ctx, intended) != nil {
-					return
-				}
-				err := call(ctx, caller)
-				if now := time.Now(); !now.Before(from) && (l.Rate > 0 || now.Before(until)) {
-					gathered.add(now.Sub(from), now.Sub(intended), err)
-				} else if err != nil && now.Before(from) {
-					gathered.add(0, 0, err)
-				}
-			}
-		})
+		callers.Go(func() { r.caller(ctx, caller) })
 	}
-	err = errors.Join(l.at(ctx, from, begun), l.at(ctx, until, ended))
+	err = at(ctx, r.from, begun)
+	if l.Rate == 0 {
+		err = errors.Join(err, at(ctx, r.until, ended))
+	}
 	if err != nil {
 		cancel()
 	}
 	callers.Wait()
-	if err = errors.Join(err, context.Cause(ctx)); err != nil {
-		return m, err
+	if l.Rate > 0 && err == nil {
+		err = at(ctx, r.until, ended)
 	}
-	return gathered.measured(l.Duration)
+	if err = errors.Join(err, context.Cause(ctx)); err != nil {
+		return all, nil, err
+	}
+	return r.gathered.measured(l.Duration)
 }
 
 // at calls do at a time.
-func (l *Load) at(ctx context.Context, at time.Time, do func() error) error {
+func at(ctx context.Context, at time.Time, do func() error) error {
 	if err := SleepUntil(ctx, at); err != nil || do == nil {
 		return err
 	}
 	return do()
 }
 
+// running is one Run.
+type running struct {
+	Load
+	call func(ctx context.Context, caller int) (kind int, err error)
+	// next counts the calls of the open loop.
+	next               atomic.Int64
+	start, from, until time.Time
+	gathered           *gathered
+}
+
+// caller makes one call after the other.
+func (r *running) caller(ctx context.Context, caller int) {
+	for ctx.Err() == nil {
+		intended := time.Now()
+		if r.Rate > 0 {
+			intended = r.start.Add(time.Duration(float64(r.next.Add(1)-1) / r.Rate * float64(time.Second)))
+		}
+		if !intended.Before(r.until) || SleepUntil(ctx, intended) != nil {
+			return
+		}
+		kind, err := r.call(ctx, caller)
+		now := time.Now()
+		measured := !now.Before(r.from) && (r.Rate > 0 || now.Before(r.until))
+		r.gathered.add(kind, measured, now.Sub(r.from), now.Sub(intended), err)
+	}
+}
+
 // gathered is what the callers have measured.
 type gathered struct {
-	mu      sync.Mutex
+	mu   sync.Mutex
+	all  tally
+	each []tally
+	// last is when the last call of them ended.
+	last time.Duration
+	// made counts all calls, also before the measured time and after it.
+	made, failed int64
+	reasons      map[string]int64
+}
+
+// tally is what was measured of some calls.
+type tally struct {
 	latency Histogram
 	calls   int64
-	failed  int64
-	reasons map[string]int64
 	seconds []int64
 }
 
-// add counts a call that ended so long after the measured time began.
-func (g *gathered) add(at, took time.Duration, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.calls++
-	if err != nil {
-		g.failed++
-		g.reasons[err.Error()]++
-		return
+func newGathered(kinds int) *gathered {
+	g := &gathered{all: tally{latency: NewHistogram()}, each: make([]tally, kinds), reasons: make(map[string]int64)}
+	for i := range g.each {
+		g.each[i].latency = NewHistogram()
 	}
-	g.latency.Record(took)
-	second := int(at / time.Second)
-	for len(g.seconds) <= second {
-		g.seconds = append(g.seconds, 0)
-	}
-	g.seconds[second]++
+	return g
 }
 
-func (g *gathered) measured(d time.Duration) (Measured, error) {
+// add counts a call that ended so long after the measured time began.
+func (g *gathered) add(kind int, measured bool, at, took time.Duration, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.made++
+	switch {
+	case err != nil:
+		g.failed++
+		g.reasons[err.Error()]++
+	case measured:
+		g.last = max(g.last, at)
+		g.all.add(at, took)
+		g.each[kind].add(at, took)
+	}
+}
+
+func (t *tally) add(at, took time.Duration) {
+	t.calls++
+	t.latency.Record(took)
+	second := int(at / time.Second)
+	t.lengthen(second + 1)
+	t.seconds[second]++
+}
+
+func (t *tally) lengthen(seconds int) {
+	for len(t.seconds) < seconds {
+		t.seconds = append(t.seconds, 0)
+	}
+}
+
+func (t *tally) measured(lasted time.Duration) Measured {
+	t.lengthen(int((lasted + time.Second - 1) / time.Second))
+	return Measured{Calls: t.calls, PerSecond: float64(t.calls) / lasted.Seconds(), Lasted: lasted, Latency: t.latency.Latency(), Seconds: t.seconds}
+}
+
+func (g *gathered) measured(d time.Duration) (all Measured, each []Measured, err error) {
 	switch {
 	case g.failed > 0:
-		return Measured{}, &FailedError{Failed: g.failed, Calls: g.calls, Reasons: g.reasons}
-	case g.calls == 0:
-		return Measured{}, errors.New("no call ended within the measured time: measure longer")
+		return all, nil, &FailedError{Failed: g.failed, Calls: g.made, Reasons: g.reasons}
+	case g.all.calls == 0:
+		return all, nil, errors.New("no call ended within the measured time: measure longer")
 	}
-	return Measured{Calls: g.calls, PerSecond: float64(g.calls) / d.Seconds(), Latency: g.latency.Latency(), Seconds: g.seconds}, nil
+	lasted := max(d, g.last)
+	for i := range g.each {
+		each = append(each, g.each[i].measured(lasted))
+	}
+	return g.all.measured(lasted), each, nil
 }
 
 // SleepUntil returns at that time, or with the error of ctx if that ends first.
