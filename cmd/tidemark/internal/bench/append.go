@@ -3,18 +3,10 @@ package bench
 import (
 	"context"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"slices"
 
-	"github.com/google/uuid"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"tidemark"
-	"tidemark/client"
-	"tidemark/internal/load"
-	"tidemark/rpc/tidemarkv1"
+	"tidemark/cmd/tidemark/internal/bench/htmlreport"
 )
 
 // How messages are appended.
@@ -23,70 +15,76 @@ const (
 	AppendSDK = "sdk"
 	// AppendUnary is one call of the generated API by each caller, to the leader.
 	AppendUnary = "unary"
+	// AppendStream is one append by each caller on a stream of its own to the leader, by the
+	// generated API: it sends the next one when it has got the reply.
+	AppendStream = "stream"
 	// AppendBatch is one AppendBatch of AppendConfig.Batch messages by each caller.
 	AppendBatch = "batch"
 )
 
 // AppendModes are all ways, in the order in which they are measured.
-func AppendModes() []string { return []string{AppendSDK, AppendUnary, AppendBatch} }
+func AppendModes() []string { return []string{AppendSDK, AppendUnary, AppendStream, AppendBatch} }
 
 // AppendConfig says how to measure appends.
 type AppendConfig struct {
-	Target
-	load.Load
-	// Modes are some of AppendModes, measured one after the other, Repeats times.
-	Modes   []string
-	Repeats int
+	Plan
+	// Modes are some of AppendModes, measured one after the other.
+	Modes []string
 	// Timelines are appended to at random, and Payload is the size of each message. Batch is
 	// how many messages a batch has.
 	Timelines, Payload, Batch int
-	// Progress is told what is done; it may be nil.
-	Progress func(string)
 }
 
 // AppendReport is what was measured.
 type AppendReport struct {
-	Callers   int             `json:"callers"`
-	Rate      float64         `json:"rate,omitempty"`
+	Conditions
 	Timelines int             `json:"timelines"`
 	Payload   int             `json:"payload_bytes"`
+	Batch     int             `json:"batch"`
 	Runs      []AppendMeasure `json:"runs"`
 }
 
 // AppendMeasure is one run.
 type AppendMeasure struct {
 	Mode string `json:"mode"`
-	load.Measured
+	Run
 	// Messages are appended in a second: in a batch, several by one call.
 	Messages float64 `json:"messages_per_second"`
-	// Servers is what the nodes used meanwhile.
-	Servers ServerUse `json:"servers"`
 }
 
 // Validate names the first field that is out of range.
 func (c *AppendConfig) Validate() error {
-	if err := c.validate(); err != nil {
+	if err := c.Plan.Validate(); err != nil {
 		return err
 	}
-	if err := c.Load.Validate(); err != nil {
+	if err := validNames("modes", c.Modes, AppendModes()); err != nil {
 		return err
-	}
-	for _, mode := range c.Modes {
-		if !slices.Contains(AppendModes(), mode) {
-			return tidemark.Invalid("modes", "must be of %v; %q is not", AppendModes(), mode)
-		}
 	}
 	switch {
-	case len(c.Modes) == 0:
-		return tidemark.Invalid("modes", "must not be empty")
-	case c.Repeats < 1 || c.Repeats > 100:
-		return tidemark.Invalid("repeats", "must be 1 to 100; it is %d", c.Repeats)
 	case c.Timelines < 1 || c.Timelines > 1_000_000:
 		return tidemark.Invalid("timelines", "must be 1 to 1000000; it is %d", c.Timelines)
-	case c.Payload < 0 || c.Payload > tidemark.MaxPayloadBytes:
-		return tidemark.Invalid("payload", "must be 0 to %d bytes; it is %d", tidemark.MaxPayloadBytes, c.Payload)
 	case c.Batch < 1 || c.Batch > tidemark.MaxBatchMessages || c.Batch*c.Payload > tidemark.MaxBatchBytes:
 		return tidemark.Invalid("batch", "must be 1 to %d messages of %d bytes together; it is %d", tidemark.MaxBatchMessages, tidemark.MaxBatchBytes, c.Batch)
+	}
+	return validPayload(c.Payload)
+}
+
+// validNames refuses names that are none of those known, and none at all.
+func validNames(field string, names, known []string) error {
+	if len(names) == 0 {
+		return tidemark.Invalid(field, "must not be empty")
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return tidemark.Invalid(field, "must be of %v; %q is not", known, name)
+		}
+	}
+	return nil
+}
+
+func validPayload(size int) error {
+	if size < 0 || size > tidemark.MaxPayloadBytes {
+		return tidemark.Invalid("payload", "must be 0 to %d bytes; it is %d", tidemark.MaxPayloadBytes, size)
 	}
 	return nil
 }
@@ -96,101 +94,58 @@ func Append(ctx context.Context, c AppendConfig) (*AppendReport, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	report := &AppendReport{Callers: c.Callers, Rate: c.Rate, Timelines: c.Timelines, Payload: c.Payload}
+	report := &AppendReport{Conditions: c.conditions(), Timelines: c.Timelines, Payload: c.Payload, Batch: c.Batch}
 	for repeat := range c.Repeats {
 		for _, mode := range c.Modes {
-			measured, err := c.measure(ctx, mode)
+			m, err := c.measure(ctx, mode)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", mode, err)
 			}
-			report.Runs = append(report.Runs, measured)
-			if c.Progress != nil {
-				c.Progress(fmt.Sprintf("%d of %d, %s: %.0f messages/s", repeat+1, c.Repeats, mode, measured.Messages))
-			}
+			m.Repeat = repeat + 1
+			report.Runs = append(report.Runs, m)
+			c.say("%s: %.0f messages/s", report.name(mode, m.Repeat), m.Messages)
 		}
 	}
 	return report, nil
 }
 
 func (c *AppendConfig) measure(ctx context.Context, mode string) (m AppendMeasure, err error) {
-	call, done, err := c.caller(ctx, mode)
+	a, err := newAppender(c)
 	if err != nil {
 		return m, err
 	}
-	defer done()
-	var before, after serverSample
-	sample := func(s *serverSample) func() error {
-		return func() (err error) {
-			*s, err = sampleServers(ctx, c.HTTP)
-			return err
-		}
-	}
-	m.Mode = mode
-	if m.Measured, err = c.Run(ctx, call, sample(&before), sample(&after)); err != nil {
+	defer a.close()
+	call, err := a.call(ctx, mode)
+	if err != nil {
 		return m, err
 	}
-	each := 1
-	if mode == AppendBatch {
-		each = c.Batch
+	m.Mode = mode
+	var used nodeSample
+	if m.Measured, used, err = c.run(ctx, call); err != nil {
+		return m, err
 	}
-	m.Messages = m.PerSecond * float64(each)
-	m.Servers = after.since(before, m.Calls*int64(each))
+	each := float64(c.each(mode))
+	m.Messages = m.PerSecond * each
+	m.Servers = used.per("message", float64(m.Calls)*each)
 	return m, nil
 }
 
-// caller returns what one call of a mode is. Every message has a new id.
-func (c *AppendConfig) caller(ctx context.Context, mode string) (call func(context.Context, int) error, done func(), err error) {
-	sdk, err := client.New(c.Endpoints)
-	if err != nil {
-		return nil, nil, err
+// each is how many messages a call of a mode appends.
+func (c *AppendConfig) each(mode string) int {
+	if mode == AppendBatch {
+		return c.Batch
 	}
-	payload := make([]byte, c.Payload)
-	for i := range payload {
-		payload[i] = byte(rand.Uint32())
+	return 1
+}
+
+// Page implements Report.
+func (r *AppendReport) Page() htmlreport.Page {
+	show := newRuns("MESSAGES/S")
+	for i := range r.Runs {
+		m := &r.Runs[i]
+		name := r.name(m.Mode, m.Repeat)
+		show.add(name, m.Measured, m.Messages/m.PerSecond, wholeNumber(m.Messages))
+		show.use(name, m.Servers)
 	}
-	timeline := func() string { return fmt.Sprintf("%s/%d", c.Prefix, rand.IntN(c.Timelines)) }
-	closers := []io.Closer{sdk}
-	done = func() {
-		for _, closer := range closers {
-			_ = closer.Close() // what was measured is measured
-		}
-	}
-	switch mode {
-	case AppendUnary:
-		status, err := sdk.Cluster().Status(ctx)
-		if err != nil {
-			done()
-			return nil, nil, err
-		}
-		connection, err := grpc.NewClient(status.GetLeaderClientAddress(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-		if err != nil {
-			done()
-			return nil, nil, err
-		}
-		closers = append(closers, connection)
-		api := tidemarkv1.NewTimelineServiceClient(connection)
-		return func(ctx context.Context, _ int) error {
-			_, err := api.Append(ctx, &tidemarkv1.AppendRequest{Timeline: timeline(), MessageId: uuid.NewString(), Sender: "bench", Payload: payload})
-			return err
-		}, done, nil
-	case AppendBatch:
-		return func(ctx context.Context, _ int) error {
-			drafts := make([]client.Draft, c.Batch)
-			for i := range drafts {
-				drafts[i] = client.Draft{Timeline: tidemark.TimelineID(timeline()), Sender: "bench", Payload: payload}
-			}
-			results, err := sdk.AppendBatch(ctx, drafts)
-			for i := range results {
-				if err == nil {
-					err = results[i].Err
-				}
-			}
-			return err
-		}, done, nil
-	default:
-		return func(ctx context.Context, _ int) error {
-			_, err := sdk.Append(ctx, client.Draft{Timeline: tidemark.TimelineID(timeline()), Sender: "bench", Payload: payload})
-			return err
-		}, done, nil
-	}
+	return show.page("messages/s", r.settings(numberSetting("timelines", r.Timelines), numberSetting("bytes of a message", r.Payload), numberSetting("messages of a batch", r.Batch)))
 }

@@ -2,53 +2,38 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
-	"sync"
-	"time"
-
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
+	"sync/atomic"
 
 	"tidemark"
 	"tidemark/client"
+	"tidemark/cmd/tidemark/internal/bench/htmlreport"
 	"tidemark/internal/load"
 )
 
 // FanOutConfig says how to measure fan-outs.
 type FanOutConfig struct {
-	Target
+	Plan
 	// Sets are the sizes of recipient sets that are measured, one after the other.
 	Sets []int
-	// Callers is how many appends are under way at a time (a closed loop).
-	Callers int
-	// Duration is how long each set is measured, after a tenth of it to warm up.
-	Duration time.Duration
 	// Payload is the size of each message.
 	Payload int
-	// Progress is told what is done; it may be nil.
-	Progress func(string)
 }
 
 // FanOutReport is what was measured.
 type FanOutReport struct {
-	Callers int           `json:"callers"`
+	Conditions
 	Payload int           `json:"payload_bytes"`
 	Sets    []FanOutOfSet `json:"sets"`
 }
 
-// FanOutOfSet is what came of one size of sets.
+// FanOutOfSet is what came of one size of sets: a call is an append of a message.
 type FanOutOfSet struct {
 	Inboxes int `json:"inboxes"`
-	// Messages and Entries are appended in a second: messages, and entries of inboxes.
-	Messages float64 `json:"messages_per_second"`
-	Entries  float64 `json:"entries_per_second"`
-	// Append is how long an append takes until its reply.
-	Append load.Latency `json:"append"`
+	Run
+	// Entries of inboxes are made in a second.
+	Entries float64 `json:"entries_per_second"`
 	// LogBytes is what the Raft log of one node grows by for each message.
 	LogBytes float64 `json:"log_bytes_per_message"`
 	// Singles is how many entries in a second the same fan-out makes as one append to each
@@ -57,24 +42,15 @@ type FanOutOfSet struct {
 	Ratio   float64 `json:"ratio"`
 }
 
-const maxFanOutCallers = 1024
-
 // Validate names the first field that is out of range.
 func (c *FanOutConfig) Validate() error {
-	if err := c.validate(); err != nil {
+	if err := c.Plan.Validate(); err != nil {
 		return err
 	}
-	switch {
-	case len(c.Sets) == 0 || slices.Min(c.Sets) < 1 || slices.Max(c.Sets) > tidemark.MaxRecipients:
+	if len(c.Sets) == 0 || slices.Min(c.Sets) < 1 || slices.Max(c.Sets) > tidemark.MaxRecipients {
 		return tidemark.Invalid("sets", "must be 1 to %d; they are %v", tidemark.MaxRecipients, c.Sets)
-	case c.Callers < 1 || c.Callers > maxFanOutCallers:
-		return tidemark.Invalid("callers", "must be 1 to %d; it is %d", maxFanOutCallers, c.Callers)
-	case c.Duration < time.Second || c.Duration > time.Hour:
-		return tidemark.Invalid("duration", "must be 1s to 1h; it is %v", c.Duration)
-	case c.Payload < 0 || c.Payload > tidemark.MaxPayloadBytes:
-		return tidemark.Invalid("payload", "must be 0 to %d bytes; it is %d", tidemark.MaxPayloadBytes, c.Payload)
 	}
-	return nil
+	return validPayload(c.Payload)
 }
 
 // FanOut measures each size of sets, and single appends beside it.
@@ -87,27 +63,25 @@ func FanOut(ctx context.Context, c FanOutConfig) (*FanOutReport, error) {
 		return nil, err
 	}
 	defer writer.Close()
-	b := &fanOutBench{FanOutConfig: c, writer: writer}
-	report := &FanOutReport{Callers: c.Callers, Payload: c.Payload}
-	for _, size := range c.Sets {
-		measured, err := b.measure(ctx, size)
-		if err != nil {
-			return nil, fmt.Errorf("a set of %d: %w", size, err)
+	b := &fanOutBench{FanOutConfig: c, writer: writer, payload: newPayload(c.Payload)}
+	report := &FanOutReport{Conditions: c.conditions(), Payload: c.Payload}
+	for repeat := range c.Repeats {
+		for _, size := range c.Sets {
+			m, err := b.measure(ctx, size)
+			if err != nil {
+				return nil, fmt.Errorf("a set of %d: %w", size, err)
+			}
+			m.Repeat = repeat + 1
+			report.Sets = append(report.Sets, m)
 		}
-		report.Sets = append(report.Sets, measured)
 	}
 	return report, nil
 }
 
 type fanOutBench struct {
 	FanOutConfig
-	writer *client.Client
-}
-
-func (b *fanOutBench) say(format string, args ...any) {
-	if b.Progress != nil {
-		b.Progress(fmt.Sprintf(format, args...))
-	}
+	writer  *client.Client
+	payload []byte
 }
 
 func (b *fanOutBench) measure(ctx context.Context, size int) (m FanOutOfSet, err error) {
@@ -117,125 +91,71 @@ func (b *fanOutBench) measure(ctx context.Context, size int) (m FanOutOfSet, err
 	for i := range inboxes {
 		inboxes[i] = tidemark.TimelineID(fmt.Sprintf("%s/inbox-%d-%05d", b.Prefix, size, i))
 	}
-	for part := range slices.Chunk(inboxes, tidemark.MaxRecipientChanges) {
-		if _, err := b.writer.SetRecipients(ctx, group, tidemark.RecipientChange{Add: part}); err != nil {
-			return m, err
-		}
+	if err := addRecipients(ctx, b.writer, group, inboxes); err != nil {
+		return m, err
 	}
 	b.say("set of %d: fan-out", size)
-	before, err := b.logBytes(ctx)
+	var used nodeSample
+	if m.Measured, used, err = b.fanOuts(ctx, group, size); err != nil {
+		return m, err
+	}
+	m.Entries = m.PerSecond * float64(size)
+	m.LogBytes = used.logged / float64(m.Calls) / float64(len(b.HTTP))
+	m.Servers = used.per("message", float64(m.Calls))
+	b.say("set of %d: single appends", size)
+	singles, err := b.singles(ctx, inboxes)
 	if err != nil {
 		return m, err
 	}
-	run, err := b.load(ctx, func(ctx context.Context) error {
-		result, err := b.writer.Append(ctx, client.Draft{Timeline: group, Sender: "bench", Payload: make([]byte, b.Payload)}, client.FanOut())
+	m.Singles = singles.PerSecond
+	m.Ratio = m.Entries / m.Singles
+	return m, nil
+}
+
+// addRecipients makes the inboxes recipients of a timeline.
+func addRecipients(ctx context.Context, writer *client.Client, timeline tidemark.TimelineID, inboxes []tidemark.TimelineID) error {
+	for part := range slices.Chunk(inboxes, tidemark.MaxRecipientChanges) {
+		if _, err := writer.SetRecipients(ctx, timeline, tidemark.RecipientChange{Add: part}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *fanOutBench) fanOuts(ctx context.Context, group tidemark.TimelineID, size int) (load.Measured, nodeSample, error) {
+	return b.run(ctx, func(ctx context.Context, _ int) error {
+		result, err := b.writer.Append(ctx, client.Draft{Timeline: group, Sender: sender, Payload: b.payload}, client.FanOut())
 		if err == nil && result.Inboxes != size && !result.Duplicate {
 			err = fmt.Errorf("%d inboxes were reached", result.Inboxes)
 		}
 		return err
 	})
-	if err != nil {
-		return m, err
-	}
-	after, err := b.logBytes(ctx)
-	if err != nil {
-		return m, err
-	}
-	m.Messages, m.Append = run.rate, run.latency
-	m.Entries = m.Messages * float64(size)
-	m.LogBytes = (after - before) / float64(run.all)
-
-	b.say("set of %d: single appends", size)
-	next := 0
-	var mu sync.Mutex
-	run, err = b.load(ctx, func(ctx context.Context) error {
-		mu.Lock()
-		inbox := inboxes[next%size]
-		next++
-		mu.Unlock()
-		_, err := b.writer.Append(ctx, client.Draft{Timeline: inbox, Sender: "bench", Payload: make([]byte, b.Payload)})
-		return err
-	}, b.singleCallers())
-	if err != nil {
-		return m, err
-	}
-	m.Singles = run.rate
-	m.Ratio = m.Entries / m.Singles
-	return m, nil
 }
 
 // singleCallers is as many as make single appends fast.
-func (b *fanOutBench) singleCallers() int { return max(b.Callers, 256) }
+const singleCallers = 256
 
-// loaded is what came of one load.
-type loaded struct {
-	// rate is how many calls ended in a second, and latency how long they took, once it
-	// was warm; all counts those before, too.
-	rate    float64
-	latency load.Latency
-	all     int
-}
-
-// load has callers make one call after the other. It fails if any call fails.
-func (b *fanOutBench) load(ctx context.Context, call func(context.Context) error, callers ...int) (result loaded, err error) {
-	n := b.Callers
-	if len(callers) > 0 {
-		n = callers[0]
-	}
-	warm := time.Now().Add(b.Duration / 10)
-	end := warm.Add(b.Duration)
-	var mu sync.Mutex
-	latencies := load.NewHistogram()
-	measured, failed := 0, error(nil)
-	var group sync.WaitGroup
-	for range n {
-		group.Go(func() {
-			for begun := time.Now(); begun.Before(end) && ctx.Err() == nil; begun = time.Now() {
-				err := call(ctx)
-				now := time.Now()
-				mu.Lock()
-				result.all++
-				if begun.After(warm) && now.Before(end) {
-					measured++
-					latencies.Record(now.Sub(begun))
-				}
-				failed = errors.Join(failed, err)
-				stop := failed != nil
-				mu.Unlock()
-				if stop {
-					return
-				}
-			}
-		})
-	}
-	group.Wait()
-	if err := errors.Join(ctx.Err(), failed); err != nil {
-		return result, fmt.Errorf("%d appends were made, and not all succeeded: %w", result.all, err)
-	}
-	result.rate, result.latency = float64(measured)/b.Duration.Seconds(), latencies.Latency()
-	return result, nil
-}
-
-// logBytes is what the Raft log of the first node has got so far.
-func (b *fanOutBench) logBytes(ctx context.Context) (bytes float64, err error) {
-	err = get(ctx, b.HTTP[0], "/metrics", func(r io.Reader) error {
-		parser := expfmt.NewTextParser(model.UTF8Validation)
-		families, err := parser.TextToMetricFamilies(r)
-		if err != nil {
-			return err
-		}
-		bytes, err = counter(families, "log_append_bytes_total")
+// singles appends to one inbox after the other, as fast as that goes.
+func (b *fanOutBench) singles(ctx context.Context, inboxes []tidemark.TimelineID) (load.Measured, error) {
+	plan := b.Plan
+	plan.Callers, plan.Rate = max(b.Callers, singleCallers), 0
+	var next atomic.Int64
+	m, _, err := plan.run(ctx, func(ctx context.Context, _ int) error {
+		inbox := inboxes[int(next.Add(1)-1)%len(inboxes)]
+		_, err := b.writer.Append(ctx, client.Draft{Timeline: inbox, Sender: sender, Payload: b.payload})
 		return err
 	})
-	return bytes, err
+	return m, err
 }
 
-// counter reads the only metric whose name ends so.
-func counter(families map[string]*dto.MetricFamily, ending string) (float64, error) {
-	for name, family := range families {
-		if strings.HasSuffix(name, ending) && len(family.GetMetric()) == 1 {
-			return family.GetMetric()[0].GetCounter().GetValue(), nil
-		}
+// Page implements Report.
+func (r *FanOutReport) Page() htmlreport.Page {
+	show := newRuns("MESSAGES/S", "ENTRIES/S", "SINGLE APPENDS/S", "RATIO", "LOG BYTES/MESSAGE")
+	for i := range r.Sets {
+		s := &r.Sets[i]
+		name := r.name(fmt.Sprintf("%d inboxes", s.Inboxes), s.Repeat)
+		show.add(name, s.Measured, 1, wholeNumber(s.PerSecond), wholeNumber(s.Entries), wholeNumber(s.Singles), fmt.Sprintf("%.1f", s.Ratio), wholeNumber(s.LogBytes))
+		show.use(name, s.Servers)
 	}
-	return 0, fmt.Errorf("the node has no metric %s", ending)
+	return show.page("messages/s", r.settings(numberSetting("bytes of a message", r.Payload)))
 }

@@ -2,14 +2,7 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"net/http"
-	"time"
-
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 )
 
 // Memory is what a node's process holds.
@@ -34,54 +27,14 @@ func readMemory(ctx context.Context, address string) (Memory, error) {
 			return Memory{}, err
 		}
 	}
-	var m Memory
-	err := get(ctx, address, "/metrics", func(r io.Reader) error {
-		parser := expfmt.NewTextParser(model.UTF8Validation)
-		families, err := parser.TextToMetricFamilies(r)
-		if err != nil {
-			return err
-		}
-		for name, into := range map[string][]*int64{
-			"go_memstats_heap_alloc_bytes":  {&m.Live},
-			"go_memstats_stack_inuse_bytes": {&m.Live},
-			"process_resident_memory_bytes": {&m.Resident},
-		} {
-			value, err := gauge(families, name)
-			if err != nil {
-				return err
-			}
-			for _, sum := range into {
-				*sum += value
-			}
-		}
-		return nil
-	})
-	return m, err
-}
-
-func gauge(families map[string]*dto.MetricFamily, name string) (int64, error) {
-	family := families[name]
-	if family == nil || len(family.GetMetric()) != 1 {
-		return 0, fmt.Errorf("the node has no metric %s", name)
-	}
-	return int64(family.GetMetric()[0].GetGauge().GetValue()), nil
-}
-
-// get hands the body of a successful answer to use.
-func get(ctx context.Context, address, path string, use func(io.Reader) error) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	m, err := readMetrics(ctx, address)
 	if err != nil {
-		return err
+		return Memory{}, err
 	}
-	reply, err := http.DefaultClient.Do(request)
+	live, err := m.sum("go_memstats_heap_alloc_bytes", "go_memstats_stack_inuse_bytes")
 	if err != nil {
-		return err
+		return Memory{}, err
 	}
-	defer reply.Body.Close()
-	if reply.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s%s answers %s", address, path, reply.Status)
-	}
-	return use(reply.Body)
+	resident, err := m.value(metricResident)
+	return Memory{Live: int64(live), Resident: int64(resident)}, err
 }

@@ -13,6 +13,7 @@ import (
 
 	"tidemark"
 	"tidemark/client"
+	"tidemark/cmd/tidemark/internal/bench/htmlreport"
 	"tidemark/internal/load"
 )
 
@@ -34,15 +35,13 @@ type TailConfig struct {
 }
 
 const (
-	// payloadHeader is the place of the node that is measured and the number of the
+	// payloadHeader is the turn of the node that is measured and the number of the
 	// append, which its delivery is known by.
 	payloadHeader = 16
 	// backlogTimelines is how many timelines share the backlog.
 	backlogTimelines = 100
 	// settle bounds how long deliveries may be missing after the last append.
 	settle = 30 * time.Second
-	// askTimeout bounds the question who leads.
-	askTimeout = 10 * time.Second
 	// maxAppends bounds the appends of one node's turn, all of which are remembered.
 	maxAppends = 50e6
 )
@@ -73,8 +72,13 @@ type TailOnNode struct {
 	// WholeWay is from when the append was to begin.
 	Delivery load.Latency `json:"reply_to_delivery"`
 	WholeWay load.Latency `json:"begin_to_delivery"`
-	// Delivered is how many messages came in a second.
-	Delivered float64 `json:"delivered_per_second"`
+	// Delivered is how many messages came in a second, Lasted how long that went on, and Seconds
+	// how many came in each of its seconds.
+	Delivered float64       `json:"delivered_per_second"`
+	Lasted    time.Duration `json:"lasted_ns"`
+	Seconds   []int64       `json:"delivered_by_second"`
+	// Servers is what the nodes used meanwhile, for each message that was appended and delivered.
+	Servers ServerUse `json:"servers"`
 }
 
 // Validate names the first field that is out of range.
@@ -110,16 +114,16 @@ func Tail(ctx context.Context, c TailConfig) (*TailReport, error) {
 		return nil, err
 	}
 	defer b.writer.Close()
-	nodes, err := b.nodes(ctx)
+	nodes, err := b.nodes(ctx, b.writer)
 	if err != nil {
 		return nil, err
 	}
 	if err := b.fill(ctx); err != nil {
 		return nil, err
 	}
-	for _, node := range nodes {
-		if err := b.measure(ctx, node); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Endpoints[node], err)
+	for turn, node := range nodes {
+		if err := b.measure(ctx, turn, node); err != nil {
+			return nil, fmt.Errorf("%s: %w", node.endpoint, err)
 		}
 	}
 	return b.report, nil
@@ -128,7 +132,6 @@ func Tail(ctx context.Context, c TailConfig) (*TailReport, error) {
 type tailBench struct {
 	TailConfig
 	writer *client.Client
-	leader int
 	report *TailReport
 }
 
@@ -136,34 +139,6 @@ func (b *tailBench) say(format string, args ...any) {
 	if b.Progress != nil {
 		b.Progress(fmt.Sprintf(format, args...))
 	}
-}
-
-// nodes are the places in Endpoints of the leader and of one follower.
-func (b *tailBench) nodes(ctx context.Context) ([]int, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	b.leader = -1
-	follower := -1
-	for i, endpoint := range b.Endpoints {
-		status, err := b.writer.Cluster().At(endpoint).Status(ctx)
-		switch {
-		case err != nil:
-			return nil, err
-		case status.GetLeaderId() == "":
-			return nil, tidemark.ErrNoLeader
-		case status.GetLeaderId() == status.GetNodeId():
-			b.leader = i
-		default:
-			follower = i
-		}
-	}
-	switch {
-	case b.leader < 0:
-		return nil, errors.New("the leader is not among the endpoints")
-	case follower < 0:
-		return []int{b.leader}, nil
-	}
-	return []int{b.leader, follower}, nil
 }
 
 func (b *tailBench) backlogTimeline(i int) tidemark.TimelineID {
@@ -211,8 +186,8 @@ func (b *tailBench) appendAll(ctx context.Context, n int, next func(int) (client
 }
 
 // measure measures one node.
-func (b *tailBench) measure(ctx context.Context, at int) error {
-	node := TailOnNode{Endpoint: b.Endpoints[at], Leads: at == b.leader}
+func (b *tailBench) measure(ctx context.Context, turn int, asked askedNode) error {
+	node := TailOnNode{Endpoint: asked.endpoint, Leads: asked.leads}
 	c, err := client.New([]string{node.Endpoint}, client.WithoutDiscovery())
 	if err != nil {
 		return err
@@ -221,7 +196,7 @@ func (b *tailBench) measure(ctx context.Context, at int) error {
 	if err := b.catchUp(ctx, c, &node); err != nil {
 		return err
 	}
-	if node.Before, err = readMemory(ctx, b.HTTP[at]); err != nil {
+	if node.Before, err = readMemory(ctx, asked.http); err != nil {
 		return err
 	}
 	tail, err := c.Tail()
@@ -232,11 +207,11 @@ func (b *tailBench) measure(ctx context.Context, at int) error {
 	if err := b.subscribe(ctx, tail, &node); err != nil {
 		return err
 	}
-	if node.With, err = readMemory(ctx, b.HTTP[at]); err != nil {
+	if node.With, err = readMemory(ctx, asked.http); err != nil {
 		return err
 	}
 	node.BytesEach = float64(node.With.Live-node.Before.Live) / float64(b.Subscriptions)
-	if err := b.live(ctx, tail, &node, at); err != nil {
+	if err := b.live(ctx, tail, &node, turn); err != nil {
 		return err
 	}
 	b.report.Nodes = append(b.report.Nodes, node)
@@ -310,29 +285,26 @@ func (b *tailBench) subscribe(ctx context.Context, tail *client.Tail, node *Tail
 type delivery struct{ replied, delivered atomic.Int64 }
 
 // live appends at the rate and waits until everything has come.
-func (b *tailBench) live(ctx context.Context, tail *client.Tail, node *TailOnNode, at int) error {
+func (b *tailBench) live(ctx context.Context, tail *client.Tail, node *TailOnNode, turn int) error {
 	n := max(int(b.Rate*b.Duration.Seconds()), 1)
 	b.say("%s: appending %d messages at %.0f a second", node.Endpoint, n, b.Rate)
 	ctx, cancel := context.WithTimeout(ctx, b.Duration+settle)
 	defer cancel()
-	mark := uint64(at)
+	before, err := sampleServers(ctx, b.HTTP)
+	if err != nil {
+		return err
+	}
 	deliveries := make([]delivery, n)
 	begin := time.Now()
-	planned := func(i int) time.Duration { return time.Duration(float64(i) / b.Rate * float64(time.Second)) }
 	appended := make(chan error, 1)
 	go func() {
-		payload := make([]byte, b.Payload)
-		binary.BigEndian.PutUint64(payload, mark)
-		err := b.appendAll(ctx, n, func(i int) (client.Draft, time.Time) {
-			binary.BigEndian.PutUint64(payload[8:], uint64(i))
-			return client.Draft{Timeline: b.liveTimeline(rand.IntN(b.Subscriptions)), Payload: payload}, begin.Add(planned(i))
-		}, func(i int) { deliveries[i].replied.Store(int64(time.Since(begin))) })
+		err := b.appendLive(ctx, deliveries, uint64(turn), begin)
 		if err != nil {
 			cancel() // so that nobody waits for what will not come
 		}
 		appended <- err
 	}()
-	if err := b.receive(ctx, tail, begin, deliveries, mark); err != nil {
+	if err := b.receive(ctx, tail, begin, deliveries, uint64(turn)); err != nil {
 		cancel()
 		return errors.Join(err, <-appended)
 	}
@@ -340,14 +312,42 @@ func (b *tailBench) live(ctx context.Context, tail *client.Tail, node *TailOnNod
 	if err := <-appended; err != nil {
 		return err
 	}
+	after, err := sampleServers(ctx, b.HTTP)
+	if err != nil {
+		return err
+	}
+	node.Servers = after.since(before).per("message", float64(n))
+	node.Lasted, node.Delivered = took, float64(n)/took.Seconds()
+	b.sumUp(node, deliveries)
+	return nil
+}
+
+// planned is when an append is to begin, since the phase began.
+func (b *tailBench) planned(i int) time.Duration {
+	return time.Duration(float64(i) / b.Rate * float64(time.Second))
+}
+
+// appendLive makes the appends of a turn.
+func (b *tailBench) appendLive(ctx context.Context, deliveries []delivery, turn uint64, begin time.Time) error {
+	payload := make([]byte, b.Payload)
+	binary.BigEndian.PutUint64(payload, turn)
+	return b.appendAll(ctx, len(deliveries), func(i int) (client.Draft, time.Time) {
+		binary.BigEndian.PutUint64(payload[8:], uint64(i))
+		return client.Draft{Timeline: b.liveTimeline(rand.IntN(b.Subscriptions)), Payload: payload}, begin.Add(b.planned(i))
+	}, func(i int) { deliveries[i].replied.Store(int64(time.Since(begin))) })
+}
+
+// sumUp says how long the deliveries took, and how many came in each second.
+func (b *tailBench) sumUp(node *TailOnNode, deliveries []delivery) {
 	delivery, wholeWay := load.NewHistogram(), load.NewHistogram()
+	node.Seconds = make([]int64, node.Lasted/time.Second+1)
 	for i := range deliveries {
 		at := time.Duration(deliveries[i].delivered.Load())
 		delivery.Record(at - time.Duration(deliveries[i].replied.Load()))
-		wholeWay.Record(at - planned(i))
+		wholeWay.Record(at - b.planned(i))
+		node.Seconds[at/time.Second]++
 	}
-	node.Delivery, node.WholeWay, node.Delivered = delivery.Latency(), wholeWay.Latency(), float64(n)/took.Seconds()
-	return nil
+	node.Delivery, node.WholeWay = delivery.Latency(), wholeWay.Latency()
 }
 
 // receive notes when each message with the mark comes, and refuses one that comes twice.
@@ -378,4 +378,24 @@ func (b *tailBench) receive(ctx context.Context, tail *client.Tail, begin time.T
 		}
 	}
 	return nil
+}
+
+// Page implements Report.
+func (r *TailReport) Page() htmlreport.Page {
+	show := newRuns("DELIVERED/S")
+	subscriptions := htmlreport.Table{Title: "Subscriptions", Numbers: 2, Head: []string{"NODE", "ROLE", "CATCH-UP/S", "BYTES EACH", "SUBSCRIBED IN"}}
+	for i := range r.Nodes {
+		n := &r.Nodes[i]
+		role := askedNode{leads: n.Leads}.role()
+		subscriptions.Rows = append(subscriptions.Rows, []string{n.Endpoint, role, wholeNumber(n.CatchUp), wholeNumber(n.BytesEach), n.Subscribed.Round(time.Millisecond).String()})
+		show.add(role+", reply to delivery", load.Measured{Latency: n.Delivery, Seconds: n.Seconds, Lasted: n.Lasted}, 1, wholeNumber(n.Delivered))
+		show.add(role+", begin to delivery", load.Measured{Latency: n.WholeWay}, 1, wholeNumber(n.Delivered))
+		show.use(role, n.Servers)
+	}
+	page := show.page("deliveries/s", []htmlreport.Setting{
+		numberSetting("subscriptions", r.Subscriptions), {Name: "appends in a second, open loop", Value: fmt.Sprint(r.Rate)},
+		numberSetting("bytes of a message", r.Payload), numberSetting("messages to catch up with", r.Backlog), machine(),
+	})
+	page.Tables = append([]htmlreport.Table{subscriptions}, page.Tables...)
+	return page
 }

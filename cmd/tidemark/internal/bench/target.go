@@ -1,6 +1,10 @@
 package bench
 
-import "tidemark"
+import (
+	"fmt"
+
+	"tidemark"
+)
 
 // Target is what is measured.
 type Target struct {
@@ -16,4 +20,9 @@ func (t *Target) validate() error {
 		return tidemark.Invalid("http", "must name as many addresses as endpoints: %d, not %d", len(t.Endpoints), len(t.HTTP))
 	}
 	return nil
+}
+
+// timeline is the one with a number.
+func (t *Target) timeline(n int) tidemark.TimelineID {
+	return tidemark.TimelineID(fmt.Sprintf("%s/%d", t.Prefix, n))
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,15 +15,28 @@ import (
 	"github.com/spf13/pflag"
 
 	"tidemark/cmd/tidemark/internal/bench"
+	"tidemark/cmd/tidemark/internal/bench/htmlreport"
 	"tidemark/cmd/tidemark/internal/exit"
+	"tidemark/internal/load"
 )
+
+// httpOffset is how far above its client port a node of "tidemark dev" serves HTTP.
+const httpOffset = 2
 
 func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure a cluster",
 		Long: `Measure a cluster that runs, through the SDK. Timelines with a prefix of their own are
-written and stay there. No figure is printed when something failed.`,
+written and stay there. No figure is printed when something failed.
+
+Without --rate each caller waits for the reply before its next call (a closed loop). With
+--rate calls are begun at that rate whatever the cluster does (an open loop), and latencies
+count from when a call was to begin.
+
+Beside the figures stands what all nodes together used: processor time, bytes written to
+their disks, fsyncs of their logs, and the memory of the largest. --html writes it all to a
+page of its own, with charts.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -29,207 +44,98 @@ written and stay there. No figure is printed when something failed.`,
 	return cmd
 }
 
-// httpOffset is how far above its client port a node of "tidemark dev" serves HTTP.
-const httpOffset = 2
-
-func (a *app) benchTailCommand() *cobra.Command {
-	var cfg bench.TailConfig
-	var benched benchedCluster
-	cmd := &cobra.Command{
-		Use:   "tail",
-		Short: "Measure tails: memory of a subscription, latency of delivery, speed of catching up",
-		Long: `Open many subscriptions on one stream, once on the leader and once on a follower, and
-measure
-
-  - how many messages a second come while a tail catches up with a backlog;
-  - what the idle subscriptions add to what is live in the node's memory after a
-    garbage collection;
-  - how long after its reply an append is delivered, and how long after it was to begin,
-    while appends go to random ones of the timelines at a given rate, whatever the
-    cluster does (an open loop).`,
-		Example: `  tidemark bench tail --endpoints 127.0.0.1:7400,127.0.0.1:7410,127.0.0.1:7420 --subscriptions 100000
-  tidemark bench tail --local 3 --rate 1000 --duration 30s`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.Progress = func(text string) { fmt.Fprintln(a.Err, text) }
-			return a.bench(cmd, &benched, func(ctx context.Context, target bench.Target) error {
-				cfg.Target = target
-				report, err := bench.Tail(ctx, cfg)
-				if err != nil {
-					return err
-				}
-				return printList(a, report, report.Nodes, func(t *table) { benchTailRows(t, report) })
-			})
-		},
-	}
-	flags := cmd.Flags()
-	benched.register(flags)
-	flags.IntVar(&cfg.Subscriptions, "subscriptions", 10_000, "subscriptions on the stream, at most 100000")
-	flags.Float64Var(&cfg.Rate, "rate", 1000, "appends begun in a second")
-	flags.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long appends are begun")
-	flags.IntVar(&cfg.Backlog, "backlog", 100_000, "messages to catch up with")
-	flags.IntVar(&cfg.Payload, "payload", 256, "bytes of each message")
-	return cmd
-}
-
-func (a *app) benchFanOutCommand() *cobra.Command {
-	var cfg bench.FanOutConfig
-	var benched benchedCluster
-	cmd := &cobra.Command{
-		Use:   "fanout",
-		Short: "Measure fan-outs: entries of inboxes a second, and bytes of the Raft log",
-		Long: `Append messages with a fan-out to recipient sets of several sizes, by callers that each wait
-for the reply before the next one, and measure how many entries of inboxes a second that
-makes, and what the Raft log grows by for each message. Beside it, the same entries are
-made by single appends to the inboxes.`,
-		Example: "  tidemark bench fanout --local 3 --sets 10,100,500,5000",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.Progress = func(text string) { fmt.Fprintln(a.Err, text) }
-			return a.bench(cmd, &benched, func(ctx context.Context, target bench.Target) error {
-				cfg.Target = target
-				report, err := bench.FanOut(ctx, cfg)
-				if err != nil {
-					return err
-				}
-				return printList(a, report, report.Sets, func(t *table) { benchFanOutRows(t, report) })
-			})
-		},
-	}
-	flags := cmd.Flags()
-	benched.register(flags)
-	flags.IntSliceVar(&cfg.Sets, "sets", []int{10, 100, 500, 5000}, "`sizes` of the recipient sets, each at most 10000")
-	flags.IntVar(&cfg.Callers, "callers", 16, "appends that are under way at a time")
-	flags.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long each set is measured")
-	flags.IntVar(&cfg.Payload, "payload", 256, "bytes of each message")
-	return cmd
-}
-
-func benchFanOutRows(t *table, report *bench.FanOutReport) {
-	t.row("INBOXES", "MESSAGES/S", "ENTRIES/S", "APPEND P50", "P99", "LOG BYTES/MESSAGE", "SINGLE APPENDS/S", "RATIO")
-	for i := range report.Sets {
-		s := &report.Sets[i]
-		t.row(s.Inboxes, int(s.Messages), int(s.Entries), s.Append.P50.String(), s.Append.P99.String(), int(s.LogBytes), int(s.Singles), fmt.Sprintf("%.1f", s.Ratio))
-	}
-}
-
-func (a *app) benchAppendCommand() *cobra.Command {
-	var cfg bench.AppendConfig
-	var benched benchedCluster
-	cmd := &cobra.Command{
-		Use:   "append",
-		Short: "Measure appends: messages a second, latency, processor time and memory of the nodes",
-		Long: `Append messages with new ids to random timelines, in each of some ways one after the other:
-
-  sdk    one Append of the SDK by each caller, which all share one pipelined stream
-  unary  one call of the generated API by each caller, to the leader
-  batch  one AppendBatch by each caller
-
-Without --rate each caller waits for the reply before its next call (a closed loop). With
---rate calls are begun at that rate whatever the cluster does (an open loop), and latencies
-count from when a call was to begin. No rate is printed when a call failed.`,
-		Example: `  tidemark bench append --local 3 --callers 256
-  tidemark bench append --local 3 --modes sdk --rate 5000 --callers 1024`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.Progress = func(text string) { fmt.Fprintln(a.Err, text) }
-			return a.bench(cmd, &benched, func(ctx context.Context, target bench.Target) error {
-				cfg.Target = target
-				report, err := bench.Append(ctx, cfg)
-				if err != nil {
-					return err
-				}
-				return printList(a, report, report.Runs, func(t *table) { benchAppendRows(t, report) })
-			})
-		},
-	}
-	flags := cmd.Flags()
-	benched.register(flags)
-	flags.StringSliceVar(&cfg.Modes, "modes", bench.AppendModes(), "`ways` to append")
-	flags.IntVar(&cfg.Callers, "callers", 64, "calls that are under way at a time, at most")
-	flags.Float64Var(&cfg.Rate, "rate", 0, "calls begun in a second; 0 for a closed loop")
-	flags.DurationVar(&cfg.Warmup, "warmup", 2*time.Second, "how long before what is measured")
-	flags.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long each run is measured")
-	flags.IntVar(&cfg.Repeats, "repeats", 1, "how often all ways are measured")
-	flags.IntVar(&cfg.Timelines, "timelines", 1000, "timelines, of which one is chosen for each message")
-	flags.IntVar(&cfg.Payload, "payload", 256, "bytes of each message")
-	flags.IntVar(&cfg.Batch, "batch", 64, "messages of a batch")
-	return cmd
-}
-
-func benchAppendRows(t *table, report *bench.AppendReport) {
-	t.row("MODE", "MESSAGES/S", "P50", "P90", "P99", "P99.9", "MAX", "PROCESSOR/MESSAGE", "LARGEST NODE")
-	for i := range report.Runs {
-		r := &report.Runs[i]
-		l := &r.Latency
-		t.row(r.Mode, int(r.Messages), l.P50.String(), l.P90.String(), l.P99.String(), l.P999.String(), l.Max.String(),
-			r.Servers.Processor.String(), fmt.Sprintf("%d MiB", r.Servers.Memory>>20))
-	}
-}
-
-func (a *app) benchReadCommand() *cobra.Command {
-	var cfg bench.ReadConfig
-	var benched benchedCluster
-	cmd := &cobra.Command{
-		Use:   "read",
-		Short: "Measure reads of pages: at each level, on the leader and on a follower",
-		Long: `Append messages to timelines, and then read pages of random ones, in every combination of
-what is read (forward from a random SeqId, the newest, from a random time) and of levels, on
-the leader and on a follower. Closed and open loops are as of "bench append".`,
-		Example: `  tidemark bench read --local 3 --callers 64
-  tidemark bench read --local 3 --modes newest --levels local,linearizable --rate 2000`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.Progress = func(text string) { fmt.Fprintln(a.Err, text) }
-			return a.bench(cmd, &benched, func(ctx context.Context, target bench.Target) error {
-				cfg.Target = target
-				report, err := bench.Read(ctx, cfg)
-				if err != nil {
-					return err
-				}
-				return printList(a, report, report.Runs, func(t *table) { benchReadRows(t, report) })
-			})
-		},
-	}
-	flags := cmd.Flags()
-	benched.register(flags)
-	flags.StringSliceVar(&cfg.Modes, "modes", bench.ReadModes(), "`what` is read")
-	flags.StringSliceVar(&cfg.Levels, "levels", bench.ReadLevels(), "`levels` of consistency")
-	flags.IntVar(&cfg.Callers, "callers", 64, "calls that are under way at a time, at most")
-	flags.Float64Var(&cfg.Rate, "rate", 0, "calls begun in a second; 0 for a closed loop")
-	flags.DurationVar(&cfg.Warmup, "warmup", time.Second, "how long before what is measured")
-	flags.DurationVar(&cfg.Duration, "duration", 5*time.Second, "how long each run is measured")
-	flags.IntVar(&cfg.Timelines, "timelines", 1000, "timelines, of which one is chosen for each read")
-	flags.IntVar(&cfg.Messages, "messages", 200, "messages of each timeline")
-	flags.IntVar(&cfg.Payload, "payload", 256, "bytes of each message")
-	flags.IntVar(&cfg.Page, "page", 100, "messages of a page")
-	return cmd
-}
-
-func benchReadRows(t *table, report *bench.ReadReport) {
-	t.row("MODE", "LEVEL", "NODE", "PAGES/S", "MESSAGES/S", "P50", "P90", "P99", "P99.9", "MAX")
-	for i := range report.Runs {
-		r := &report.Runs[i]
-		l := &r.Latency
-		t.row(r.Mode, r.Level, r.Role, int(r.PerSecond), int(r.Messages), l.P50.String(), l.P90.String(), l.P99.String(), l.P999.String(), l.Max.String())
-	}
-}
-
-// benchedCluster says by flags what is measured.
-type benchedCluster struct {
+// benchFlags say what is measured, and where the report goes.
+type benchFlags struct {
 	local  int
 	http   []string
 	prefix string
+	html   string
 }
 
-func (b *benchedCluster) register(flags *pflag.FlagSet) {
+func (b *benchFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&b.local, "local", 0, "start this many `nodes` on loopback, and stop them at the end, in place of --endpoints")
 	flags.StringSliceVar(&b.http, "http", nil, "where the nodes serve their metrics, in the order of --endpoints; the client port + 2 if left out")
 	flags.StringVar(&b.prefix, "prefix", "", "`prefix` of the timelines; a new one if left out")
+	flags.StringVar(&b.html, "html", "", "write a report with charts to this `file`, too")
 }
 
-// bench measures the cluster at --endpoints, or a local one that lives as long.
-func (a *app) bench(cmd *cobra.Command, of *benchedCluster, measure func(context.Context, bench.Target) error) error {
+// planFlags adds the flags of how calls are made, with the plan's defaults.
+func planFlags(flags *pflag.FlagSet, plan *bench.Plan) {
+	flags.IntVar(&plan.Callers, "callers", plan.Callers, "calls that are under way at a time, at most")
+	flags.Float64Var(&plan.Rate, "rate", 0, "calls begun in a second; 0 for a closed loop")
+	flags.DurationVar(&plan.Warmup, "warmup", plan.Warmup, "how long before what is measured")
+	flags.DurationVar(&plan.Duration, "duration", plan.Duration, "how long each run is measured")
+	flags.IntVar(&plan.Repeats, "repeats", 1, "how often everything is measured")
+}
+
+// defaultPlan is what the flags of most benches begin with.
+func defaultPlan(warmup, duration time.Duration) bench.Plan {
+	return bench.Plan{Load: load.Load{Callers: 64, Warmup: warmup, Duration: duration}}
+}
+
+// completePlan adds what no flag of the bench itself says.
+func (a *app) completePlan(plan *bench.Plan, target bench.Target) {
+	plan.Target, plan.Timeout, plan.Progress = target, a.global.timeout, a.benchProgress
+}
+
+func (a *app) benchProgress(text string) { fmt.Fprintln(a.Err, text) }
+
+// runBench measures and shows what was found. Of runs there is one in a line of JSON lines.
+func runBench[R bench.Report, T any](a *app, cmd *cobra.Command, flags *benchFlags, measure func(context.Context, bench.Target) (R, error), runs func(R) []T) error {
+	if flags.html != "" {
+		// Better now than when all is measured.
+		if _, err := os.Stat(filepath.Dir(flags.html)); err != nil {
+			return exit.Usagef("--html: %v", err)
+		}
+	}
+	started := time.Now()
+	return a.withTarget(cmd, flags, func(ctx context.Context, target bench.Target) error {
+		report, err := measure(ctx, target)
+		if err != nil {
+			return err
+		}
+		page := report.Page()
+		if flags.html != "" {
+			page.Title, page.Command, page.Version, page.Started = cmd.CommandPath(), commandLine(cmd), a.version, started
+			if err := htmlreport.WriteFile(flags.html, page); err != nil {
+				return err
+			}
+		}
+		return printList(a, report, runs(report), func(t *table) { benchRows(t, page.Tables) })
+	})
+}
+
+// benchRows prints the tables one below the other.
+func benchRows(t *table, tables []htmlreport.Table) {
+	for i, one := range tables {
+		if i > 0 {
+			t.row()
+		}
+		for _, row := range append([][]string{one.Head}, one.Rows...) {
+			cells := make([]any, len(row))
+			for j, cell := range row {
+				cells[j] = cell
+			}
+			t.row(cells...)
+		}
+	}
+}
+
+// commandLine is what measures the same again.
+func commandLine(cmd *cobra.Command) string {
+	words := []string{cmd.CommandPath()}
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		value := flag.Value.String()
+		if list, ok := flag.Value.(pflag.SliceValue); ok {
+			value = strings.Join(list.GetSlice(), ",")
+		}
+		words = append(words, "--"+flag.Name+"="+value)
+	})
+	return strings.Join(words, " ")
+}
+
+// withTarget has the cluster at --endpoints measured, or a local one that lives as long.
+func (a *app) withTarget(cmd *cobra.Command, of *benchFlags, measure func(context.Context, bench.Target) error) error {
 	ctx := cmd.Context()
 	target := bench.Target{Endpoints: a.global.endpoints, HTTP: of.http, Prefix: of.prefix}
 	if target.Prefix == "" {
@@ -271,17 +177,4 @@ func offsetPort(address string, offset int) (string, error) {
 		return "", exit.Usagef("--http must be given, because %q has no port number", address)
 	}
 	return net.JoinHostPort(host, strconv.Itoa(n+offset)), nil
-}
-
-func benchTailRows(t *table, report *bench.TailReport) {
-	t.row("NODE", "ROLE", "CATCH-UP/S", "BYTES EACH", "SUBSCRIBED IN", "DELIVERED/S", "REPLY→DELIVERY P50", "P99", "MAX", "BEGIN→DELIVERY P50", "P99")
-	for i := range report.Nodes {
-		n := &report.Nodes[i]
-		role := "follower"
-		if n.Leads {
-			role = "leader"
-		}
-		t.row(n.Endpoint, role, int(n.CatchUp), int(n.BytesEach), n.Subscribed.Round(time.Millisecond).String(), int(n.Delivered),
-			n.Delivery.P50.String(), n.Delivery.P99.String(), n.Delivery.Max.String(), n.WholeWay.P50.String(), n.WholeWay.P99.String())
-	}
 }
