@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,4 +162,144 @@ func TestBenchFanOut(t *testing.T) {
 		}
 	}
 	wantFailure(t, tidemark(t, "", "bench", "fanout", "--sets", "10001", "--endpoints", "127.0.0.1:1"), 1, "sets must be 1 to 10000")
+}
+
+// benchRun is what every run of calls says.
+type benchRun struct {
+	Level   string `json:"level"`
+	Role    string `json:"role"`
+	Calls   int64  `json:"calls"`
+	Seconds []int  `json:"calls_by_second"`
+	Latency struct {
+		P50   int64   `json:"p50_ns"`
+		Curve []int64 `json:"curve_ns"`
+	} `json:"latency"`
+	Servers serverUse `json:"servers"`
+}
+
+// wantRun fails the test unless calls were made, and cost the nodes something for each of what it says.
+func wantRun(t *testing.T, r benchRun, per string) {
+	t.Helper()
+	if r.Calls == 0 || len(r.Seconds) == 0 || r.Latency.P50 <= 0 || len(r.Latency.Curve) == 0 {
+		t.Errorf("%+v", r)
+	}
+	if r.Servers.Per != per || r.Servers.Processor <= 0 || r.Servers.Memory <= 0 {
+		t.Errorf("%+v", r.Servers)
+	}
+}
+
+// The benchmark of syncs measures each level on a leader and a follower, whose answers have all
+// that is new.
+func TestBenchSync(t *testing.T) {
+	html := filepath.Join(t.TempDir(), "sync.html")
+	measured := tidemark(t, "", "bench", "sync", "--local", "3", "--callers", "4", "--timelines", "50", "--messages", "10", "--positions", "30", "--changed", "7", "--news", "3",
+		"--levels", "linearizable,local", "--warmup", "50ms", "--duration", "200ms", "--html", html, "-o", "json")
+	if measured.status != 0 {
+		t.Fatalf("%+v", measured)
+	}
+	var report struct {
+		Runs []struct {
+			benchRun
+			Syncs    float64 `json:"calls_per_second"`
+			Messages float64 `json:"messages_per_second"`
+		} `json:"runs"`
+	}
+	parse(t, measured.stdout, &report)
+	if len(report.Runs) != 4 {
+		t.Fatalf("%s", measured.stdout)
+	}
+	for i, want := range []string{"linearizable leader", "linearizable follower", "local leader", "local follower"} {
+		r := report.Runs[i]
+		wantRun(t, r.benchRun, "sync")
+		if r.Level+" "+r.Role != want || math.Abs(r.Messages-21*r.Syncs) > 1 {
+			t.Errorf("%s: %+v", want, r)
+		}
+	}
+	wantReport(t, html, "<td>local, follower</td>", "syncs/s")
+	for _, wrong := range [][2]string{
+		{"--positions=5001", "positions must be 1 to 5000"}, {"--changed=501", "changed must be 0 to 500"}, {"--news=21", "news must be 1 to 20"},
+		{"--payload=100000", "news must fit into one answer"}, {"--levels=best", "levels must be of"}, {"--timelines=0", "timelines must be 1 to"},
+	} {
+		wantFailure(t, tidemark(t, "", "bench", "sync", wrong[0], "--endpoints", "127.0.0.1:1"), 1, wrong[1])
+	}
+}
+
+// The benchmark of acknowledgements moves cursors, in an open loop at the rate that it is told.
+func TestBenchAck(t *testing.T) {
+	html := filepath.Join(t.TempDir(), "ack.html")
+	measured := tidemark(t, "", "bench", "ack", "--local", "3", "--callers", "8", "--timelines", "20", "--messages", "5", "--readers", "10", "--items", "3",
+		"--rate", "100", "--repeats", "2", "--warmup", "100ms", "--duration", "1s", "--html", html, "-o", "json")
+	if measured.status != 0 {
+		t.Fatalf("%+v", measured)
+	}
+	var report struct {
+		Rate float64 `json:"rate"`
+		Runs []struct {
+			benchRun
+			Cursors float64 `json:"cursors_per_second"`
+		} `json:"runs"`
+	}
+	parse(t, measured.stdout, &report)
+	if len(report.Runs) != 2 || report.Rate != 100 {
+		t.Fatalf("%s", measured.stdout)
+	}
+	for _, r := range report.Runs {
+		wantRun(t, r.benchRun, "cursor")
+		// All that were to begin in the measured second, and those that were under way before it.
+		if r.Calls < 100 || r.Calls > 110 || r.Cursors <= 0 || r.Servers.Syncs <= 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	wantReport(t, html, "<td>ack #2</td>", "open: 100 calls are begun in a second", "CPU/CURSOR")
+	for _, wrong := range [][2]string{
+		{"--items=1001", "items must be 1 to 1000"}, {"--readers=10001", "readers must be 1 to 10000"}, {"--rate=-1", "rate must be 0 to"}, {"--duration=1ms", "duration must be 100ms to"},
+	} {
+		wantFailure(t, tidemark(t, "", "bench", "ack", wrong[0], "--endpoints", "127.0.0.1:1"), 1, wrong[1])
+	}
+}
+
+// The benchmark of a day does all kinds of operations, and measures each.
+func TestBenchMixed(t *testing.T) {
+	html := filepath.Join(t.TempDir(), "mixed.html")
+	measured := tidemark(t, "", "bench", "mixed", "--local", "3", "--callers", "8", "--users", "100", "--history", "2",
+		"--mix", "direct=30,group=20,read=20,ack=20,sync=10", "--warmup", "50ms", "--duration", "700ms", "--html", html, "-o", "json")
+	if measured.status != 0 {
+		t.Fatalf("%+v", measured)
+	}
+	var report struct {
+		Direct int `json:"direct_conversations"`
+		Groups int `json:"groups"`
+		Runs   []struct {
+			benchRun
+			Kinds []struct {
+				Kind  string  `json:"kind"`
+				Calls int64   `json:"calls"`
+				Items float64 `json:"items_per_second"`
+			} `json:"kinds"`
+		} `json:"runs"`
+	}
+	parse(t, measured.stdout, &report)
+	if len(report.Runs) != 1 || report.Direct != 500 || report.Groups != 20 {
+		t.Fatalf("%s", measured.stdout)
+	}
+	r := report.Runs[0]
+	wantRun(t, r.benchRun, "operation")
+	calls, kinds := int64(0), ""
+	for _, k := range r.Kinds {
+		calls, kinds = calls+k.Calls, kinds+k.Kind+" "
+		if k.Items <= 0 && k.Kind != "sync" { // nothing may be new to a device
+			t.Errorf("%+v", k)
+		}
+	}
+	if calls != r.Calls || kinds != "direct group read ack sync " {
+		t.Errorf("%d of %d calls are of kinds: %s", calls, r.Calls, kinds)
+	}
+	wantReport(t, html, "<td>group</td>", "inbox entries", "operations/s", "direct 30 %, group 20 %")
+	for _, wrong := range [][2]string{
+		{"--users=9", "users must be 10 to 1000000"}, {"--history=0", "history must be 1 to"}, {"--mix=read=99", "mix must be 100 together"}, {"--mix=write=100", "mix must be of"},
+	} {
+		wantFailure(t, tidemark(t, "", "bench", "mixed", wrong[0], "--endpoints", "127.0.0.1:1"), 1, wrong[1])
+	}
+	// Nothing answers, and that does not take forever.
+	wantFailure(t, tidemark(t, "", "bench", "mixed", "--users", "10", "--timeout", "300ms", "--endpoints", "127.0.0.1:1"), 1, "make the groups")
 }

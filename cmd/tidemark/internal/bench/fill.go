@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -75,6 +76,35 @@ func (p *Plan) fill(ctx context.Context, writer *client.Client, timelines iter.S
 	}
 	p.say("appended %d messages", filled)
 	return nil
+}
+
+// filled appends so many messages to each of the timelines by number, and finds a leader and a
+// follower.
+func (p *Plan) filled(ctx context.Context, timelines, messages, payload int) ([]askedNode, error) {
+	writer, err := client.New(p.Endpoints)
+	if err != nil {
+		return nil, err
+	}
+	defer writer.Close()
+	if err := p.fill(ctx, writer, roundRobin(timelines, messages, p.timeline), newPayload(payload)); err != nil {
+		return nil, err
+	}
+	return p.nodes(ctx, writer)
+}
+
+// reader is a client of one node, which has everything that the timelines by number were filled
+// with. A session of it has seen that, so that a read at that level is as the writer's.
+func (p *Plan) reader(ctx context.Context, node askedNode, timelines int) (*client.Client, error) {
+	c, err := client.New([]string{node.endpoint}, client.WithoutDiscovery())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	if _, err := c.Timeline(ctx, p.timeline(timelines-1)); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 // inParallel has n workers do what is handed to them. The first error ends it.

@@ -147,17 +147,17 @@ func (b *readBench) combinations() (all []combination) {
 	return all
 }
 
-// prepare appends all messages, and finds a leader and a follower that hold them.
-func (b *readBench) prepare(ctx context.Context) error {
-	writer, err := client.New(b.Endpoints)
+// prepare appends all messages, and learns when.
+func (b *readBench) prepare(ctx context.Context) (err error) {
+	if b.nodes, err = b.filled(ctx, b.Timelines, b.Messages, b.Payload); err != nil {
+		return err
+	}
+	c, err := b.reader(ctx, b.nodes[0], b.Timelines)
 	if err != nil {
 		return err
 	}
-	defer writer.Close()
-	if err := b.fill(ctx, writer, roundRobin(b.Timelines, b.Messages, b.timeline), newPayload(b.Payload)); err != nil {
-		return err
-	}
-	for timeline, err := range writer.Timelines(ctx, b.Prefix) {
+	defer c.Close()
+	for timeline, err := range c.Timelines(ctx, b.Prefix) {
 		if err != nil {
 			return err
 		}
@@ -168,20 +168,15 @@ func (b *readBench) prepare(ctx context.Context) error {
 			b.ended = timeline.LastTime
 		}
 	}
-	b.nodes, err = b.Target.nodes(ctx, writer)
-	return err
+	return nil
 }
 
 func (b *readBench) measure(ctx context.Context, m *ReadMeasure, node askedNode) error {
-	c, err := client.New([]string{node.endpoint}, client.WithoutDiscovery())
+	c, err := b.reader(ctx, node, b.Timelines)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	// A session has seen what was appended, so that a read at its level is as the writer's.
-	if _, err := c.Timeline(ctx, b.timeline(b.Timelines-1)); err != nil {
-		return err
-	}
 	level := levels[m.Level]()
 	var read perCall
 	var used nodeSample

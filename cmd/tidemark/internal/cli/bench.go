@@ -40,7 +40,7 @@ page of its own, with charts.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.benchAppendCommand(), a.benchReadCommand(), a.benchTailCommand(), a.benchFanOutCommand())
+	cmd.AddCommand(a.benchAppendCommand(), a.benchReadCommand(), a.benchSyncCommand(), a.benchTailCommand(), a.benchFanOutCommand(), a.benchAckCommand(), a.benchMixedCommand())
 	return cmd
 }
 
@@ -125,11 +125,8 @@ func benchRows(t *table, tables []htmlreport.Table) {
 func commandLine(cmd *cobra.Command) string {
 	words := []string{cmd.CommandPath()}
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
-		value := flag.Value.String()
-		if list, ok := flag.Value.(pflag.SliceValue); ok {
-			value = strings.Join(list.GetSlice(), ",")
-		}
-		words = append(words, "--"+flag.Name+"="+value)
+		// Lists are in brackets.
+		words = append(words, "--"+flag.Name+"="+strings.TrimSuffix(strings.TrimPrefix(flag.Value.String(), "["), "]"))
 	})
 	return strings.Join(words, " ")
 }
