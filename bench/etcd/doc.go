@@ -1,0 +1,2 @@
+// Package etcd runs three members of etcd, driven by its client.
+package etcd

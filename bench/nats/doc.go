@@ -1,0 +1,2 @@
+// Package nats runs three nodes of NATS JetStream, driven by nats.go.
+package nats

@@ -1,0 +1,2 @@
+// Package redis runs Redis, alone or with replicas, driven by rueidis.
+package redis
