@@ -75,18 +75,7 @@ func Write(w io.Writer, p Page) error {
 	return page.Execute(w, struct {
 		Page
 		Charts []chart
-		Legend []entry
-	}{p, []chart{latencies(p.Lines), throughput(p.Lines, p.Unit)}, legend(p.Lines)})
-}
-
-// entry names one line of the charts.
-type entry struct{ Class, Name string }
-
-func legend(lines []Line) (entries []entry) {
-	for i := range lines {
-		entries = append(entries, entry{class(i), lines[i].Name})
-	}
-	return entries
+	}{p, []chart{latencies(p.Lines), throughput(p.Lines, p.Unit)}})
 }
 
 // Lines are told apart by colours, and if there are more of them by dashes, too.

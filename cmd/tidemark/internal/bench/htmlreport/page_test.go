@@ -68,6 +68,9 @@ func TestWrite(t *testing.T) {
 			t.Errorf("the page does not have %q", part)
 		}
 	}
+	if n := strings.Count(text, "</svg>deliveries</li>"); n != 1 {
+		t.Errorf("%d legends have what is in one chart", n)
+	}
 	if n := strings.Count(text, "ZgotmplZ") + strings.Count(text, "NaN") + strings.Count(text, "Inf"); n > 0 {
 		t.Errorf("%d values could not be rendered", n)
 	}
