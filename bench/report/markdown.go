@@ -89,7 +89,11 @@ func cells(f field, c *contender, ours []*contender) []string {
 		name += ", **not durable**"
 	}
 	if len(c.runs) == 0 {
-		return append([]string{name, "no rate: " + failures(c)}, slices.Repeat([]string{""}, 5+len(ours))...)
+		why := c.system.Missing
+		if len(c.failed) > 0 {
+			why = "no rate: " + failures(c)
+		}
+		return append([]string{name, why}, slices.Repeat([]string{""}, 5+len(ours))...)
 	}
 	figure := rates(c.rate)
 	if len(c.failed) > 0 {

@@ -82,19 +82,23 @@ type field struct {
 	contenders []*contender
 }
 
-// fields are the works of which something was measured.
+// fields are the works of which something was measured. Systems that are missing are in
+// those that they would have done.
 func fields(r *result.Report) []field {
 	var all []field
 	for _, work := range system.Works() {
-		f := field{work: work}
+		f, measured := field{work: work}, false
 		for i := range r.Systems {
-			for _, way := range r.Systems[i].Ways[work.Kind] {
-				if c := gather(r, work, &r.Systems[i], way); len(c.runs)+len(c.failed) > 0 {
+			s := &r.Systems[i]
+			for _, way := range s.Ways[work.Kind] {
+				c := gather(r, work, s, way)
+				there := len(c.runs)+len(c.failed) > 0
+				if measured = measured || there; there || s.Missing != "" {
 					f.contenders = append(f.contenders, c)
 				}
 			}
 		}
-		if len(f.contenders) > 0 {
+		if measured {
 			slices.SortStableFunc(f.contenders, func(a, b *contender) int { return cmp.Compare(b.rate.median, a.rate.median) })
 			all = append(all, f)
 		}

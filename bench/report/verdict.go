@@ -1,6 +1,9 @@
 package report
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // verdicts say of a work which peers win, and how near Tidemark comes to its ceiling.
 func verdicts(f field) []string {
@@ -11,28 +14,41 @@ func verdicts(f field) []string {
 	reference := ours[0]
 	name := reference.name(f.work.Kind)
 	var lines []string
+	behind := false
 	for _, c := range f.contenders {
 		if c.system.Ours {
 			continue
 		}
-		r, rounds := c.ratio(reference)
-		switch {
+		switch r, rounds := c.ratio(reference); {
 		case rounds == 0:
 		case c.system.Ceiling:
 			own, _ := reference.ratio(c)
 			lines = append(lines, fmt.Sprintf("%s does %.0f %% (%.0f–%.0f %%) of what its ceiling does.", name, 100*own.median, 100*own.min, 100*own.max))
-		case r.min > 1:
-			lines = append(lines, fmt.Sprintf("**%s wins%s**: it does %s times what %s does.", c.name(f.work.Kind), caveat(c), ratio(r), name))
 		case r.median > 1:
-			lines = append(lines, fmt.Sprintf("**%s is ahead%s**, but not in every round: it does %s times what %s does.", c.name(f.work.Kind), caveat(c), ratio(r), name))
+			behind = true
+			lines = append(lines, wins(f, c, ours, r))
 		}
 	}
-	for _, c := range f.contenders {
-		if r, rounds := c.ratio(reference); rounds > 0 && r.median > 1 && !c.system.Ours && !c.system.Ceiling {
-			return lines
+	if !behind {
+		lines = append(lines, fmt.Sprintf("No peer is ahead of %s.", name))
+	}
+	return lines
+}
+
+// wins says that a peer is ahead of Tidemark's first way, and whether another way is not behind.
+func wins(f field, c *contender, ours []*contender, ahead spread) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "**%s wins%s**", c.name(f.work.Kind), caveat(c))
+	if ahead.min <= 1 {
+		b.WriteString(", but not in every round")
+	}
+	fmt.Fprintf(&b, ": it does %s times what %s does", ratio(ahead), ours[0].name(f.work.Kind))
+	for _, own := range ours[1:] {
+		if r, rounds := own.ratio(c); rounds > 0 && r.median > 1 {
+			fmt.Fprintf(&b, "; %s does %s times what it does", own.name(f.work.Kind), ratio(r))
 		}
 	}
-	return append(lines, fmt.Sprintf("No peer is ahead of %s.", name))
+	return b.String() + "."
 }
 
 // caveat is what a winner does not do.

@@ -94,9 +94,13 @@ func (r *Runner) step(ctx context.Context, step Step) []result.Run {
 	}
 	fail := func(err error) {
 		for i := range runs {
-			if runs[i].Failed == "" {
-				runs[i] = failed(&runs[i], err)
-			}
+			runs[i] = failed(&runs[i], err)
+		}
+	}
+	// What was measured is measured, also if something is left behind.
+	tidy := func(err error) {
+		if err != nil {
+			r.Progress(fmt.Sprintf("after %s of %s: %v", step.Work.Name, d.Name, err))
 		}
 	}
 	dir, err := os.MkdirTemp(r.Data, d.Name+"-")
@@ -104,11 +108,7 @@ func (r *Runner) step(ctx context.Context, step Step) []result.Run {
 		fail(err)
 		return runs
 	}
-	defer func() {
-		if err := os.RemoveAll(dir); err != nil {
-			fail(err)
-		}
-	}()
+	defer func() { tidy(os.RemoveAll(dir)) }()
 	if err := r.settle(dir); err != nil {
 		fail(err)
 		return runs
@@ -118,11 +118,7 @@ func (r *Runner) step(ctx context.Context, step Step) []result.Run {
 		fail(err)
 		return runs
 	}
-	defer func() {
-		if err := cluster.Stop(); err != nil {
-			fail(err)
-		}
-	}()
+	defer func() { tidy(cluster.Stop()) }()
 	for i := range runs {
 		r.measure(ctx, step.Work, cluster, &runs[i])
 	}
