@@ -58,7 +58,9 @@ func (b *Batch) Attributes(number uint64) (tidemark.Attributes, error) {
 func (b *Batch) SetAttributes(number uint64, attributes tidemark.Attributes) error {
 	b.attributes[number] = attributes
 	if len(attributes) == 0 {
-		return b.out.Delete(appendAttributesKey(nil, number), nil)
+		b.out.delete(appendAttributesKey(nil, number))
+		return nil
 	}
-	return b.out.Set(appendAttributesKey(nil, number), appendAttributes(nil, attributes), nil)
+	b.out.set(appendAttributesKey(nil, number), appendAttributes(nil, attributes))
+	return nil
 }

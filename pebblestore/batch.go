@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"tidemark"
-	"tidemark/internal/planted"
 )
 
 // Batch gathers writes that become visible together, with the applied record that
@@ -22,7 +19,7 @@ import (
 type Batch struct {
 	store *Store
 	view  *view
-	out   *pebble.Batch
+	out   writes
 	err   error // the first that a write met, which Commit returns
 	done  bool
 
@@ -98,11 +95,10 @@ func (s *Store) NewBatch() *Batch {
 		b.err = err
 		return b
 	}
-	if b.view, err = openView(g); err != nil {
+	if b.view, err = openView(g, g.iterateLive); err != nil {
 		b.err = err
 		return b
 	}
-	b.out = g.db.NewBatch()
 	b.heads = make(map[tidemark.TimelineID]*tidemark.Head)
 	b.places = make(map[placeKey]DedupeEntry)
 	b.records = make(map[recordKey][]byte)
@@ -171,9 +167,7 @@ func (b *Batch) CreateTimeline(id tidemark.TimelineID, now tidemark.Time) tidema
 	if b.created != nil {
 		b.created[h.Number] = id
 	}
-	if b.err == nil {
-		b.err = b.out.Set(appendNumberKey(nil, h.Number), []byte(id), nil)
-	}
+	b.out.set(appendNumberKey(nil, h.Number), []byte(id))
 	b.PutHead(h)
 	return h
 }
@@ -238,11 +232,9 @@ func (b *Batch) PutMessage(number uint64, m *tidemark.Message, content tidemark.
 	}
 	b.putRecord(number, m)
 	e := DedupeEntry{SeqID: m.SeqID, Content: [16]byte(content[:16])}
-	op := b.out.SetDeferred(numberPrefixBytes+len(m.ID), dedupeEntryBytes)
-	appendDedupeKey(op.Key[:0], number, m.ID)
-	binary.BigEndian.PutUint64(op.Value, uint64(e.SeqID))
-	copy(op.Value[8:], e.Content[:])
-	b.finish(op)
+	key := appendDedupeKey(b.out.reserve(numberPrefixBytes + len(m.ID))[:0], number, m.ID)
+	value := binary.BigEndian.AppendUint64(b.out.reserve(dedupeEntryBytes)[:0], uint64(e.SeqID))
+	b.out.add(key, append(value, e.Content[:]...))
 	b.places[placeKey{number, string(m.ID)}] = e
 	user := tidemark.UserOf(m.Sender)
 	if m.Revises != nil {
@@ -261,23 +253,20 @@ func (b *Batch) ReplaceMessage(number uint64, m *tidemark.Message) {
 	}
 }
 
-// putRecord encodes a message straight into Pebble's batch. A record that was encoded
-// stays as it is when the batch grows, so records may keep it.
+// putRecord encodes a message straight into the memory that the buffer keeps.
 func (b *Batch) putRecord(number uint64, m *tidemark.Message) {
-	op := b.out.SetDeferred(messageKeyBytes, messageRecordSize(m))
-	appendMessageKey(op.Key[:0], number, m.SeqID)
-	record := appendMessage(op.Value[:0], m)
-	if len(record) != len(op.Value) {
-		panic(fmt.Sprintf("pebblestore: message record has %d bytes, and was sized as %d", len(record), len(op.Value)))
+	size := messageRecordSize(m)
+	record := appendMessage(b.out.reserve(size)[:0], m)
+	if len(record) != size {
+		panic(fmt.Sprintf("pebblestore: message record has %d bytes, and was sized as %d", len(record), size))
 	}
-	b.finish(op)
-	b.records[recordKey{number, m.SeqID}] = record
+	b.putAt(number, m.SeqID, record)
 }
 
-func (b *Batch) finish(op *pebble.DeferredBatchOp) {
-	if err := op.Finish(); err != nil && b.err == nil {
-		b.err = err
-	}
+// putAt writes the record of a message, which is of reserve.
+func (b *Batch) putAt(number uint64, seq tidemark.SeqID, record []byte) {
+	b.out.add(appendMessageKey(b.out.reserve(messageKeyBytes)[:0], number, seq), record)
+	b.records[recordKey{number, seq}] = record
 }
 
 // Cursor returns a reader's cursor as this batch would leave it, and false if
@@ -344,18 +333,13 @@ func (b *Batch) Commit() error {
 	if b.applied == nil || b.applied.Index < last.applied.Index {
 		return fmt.Errorf("commit batch: it must set an applied index of at least %d", last.applied.Index)
 	}
-	if err := b.writeRecords(last.applied.Index); err != nil {
-		return fmt.Errorf("commit batch: %w", err)
-	}
+	b.writeRecords()
 	b.store.writing.Lock()
 	defer b.store.writing.Unlock()
 	if err := b.store.willRedact(b.redacted); err != nil {
 		return fmt.Errorf("commit batch: %w", err)
 	}
-	err := b.store.events.guard("commit batch", b.commit)
-	if err != nil {
-		return wrapPebble(fmt.Errorf("commit batch: %w", err))
-	}
+	g.commit(&b.out)
 	for _, h := range b.headOrder {
 		b.store.heads.put(h.Timeline, *h)
 	}
@@ -368,65 +352,37 @@ func (b *Batch) Commit() error {
 	return nil
 }
 
-// commit writes the batch at once, or with a bug planted the applied record before
-// the rest, and synced: a crash between the two leaves an index whose data is missing.
-func (b *Batch) commit() error {
-	if planted.Is(planted.AppliedOutsideBatch) {
-		if err := b.view.gen.db.Set(keyApplied, appendApplied(nil, b.applied), pebble.Sync); err != nil {
-			return err
-		}
-	}
-	return b.out.Commit(pebble.NoSync)
-}
-
 // writeRecords adds what can change more than once within a batch.
-func (b *Batch) writeRecords(follows uint64) error {
+func (b *Batch) writeRecords() {
 	var key, value []byte
-	set := func() error { return b.out.Set(key, value, nil) }
 	for _, h := range b.headOrder {
 		key, value = appendHeadKey(key[:0], h.Timeline), appendHead(value[:0], h)
-		if err := set(); err != nil {
-			return err
-		}
+		b.out.set(key, value)
 	}
 	for _, at := range b.cursorOrder {
 		change := b.cursors[at]
 		key, value = appendCursorKey(key[:0], at.number, change.cursor.Reader), appendCursor(value[:0], &change.cursor)
-		if err := set(); err != nil {
-			return err
-		}
+		b.out.set(key, value)
 		if change.indexed {
 			continue
 		}
 		key, value = appendReaderKey(key[:0], change.cursor.Reader, at.number), value[:0]
-		if err := set(); err != nil {
-			return err
-		}
+		b.out.set(key, value)
 	}
 	if b.level != 0 {
 		key, value = append(key[:0], keyLevel...), appendLevel(value[:0], b.level)
-		if err := set(); err != nil {
-			return err
-		}
+		b.out.set(key, value)
 	}
 	if b.feed != nil {
 		key, value = append(key[:0], keyFeed...), appendFeed(value[:0], *b.feed)
-		if err := set(); err != nil {
-			return err
-		}
+		b.out.set(key, value)
 	}
 	if b.nextNumber != 0 {
 		key, value = append(key[:0], keyNextNumber...), binary.BigEndian.AppendUint64(value[:0], b.nextNumber)
-		if err := set(); err != nil {
-			return err
-		}
+		b.out.set(key, value)
 	}
 	key, value = append(key[:0], keyApplied...), appendApplied(value[:0], b.applied)
-	if err := set(); err != nil {
-		return err
-	}
-	// For the log only: the index before, so that a hole in the logs shows.
-	return b.out.LogData(binary.BigEndian.AppendUint64(value[:0], follows), nil)
+	b.out.set(key, value)
 }
 
 // Discard drops the batch. It is a no-op after Commit.
@@ -435,9 +391,6 @@ func (b *Batch) Discard() {
 		return
 	}
 	b.done = true
-	if b.out != nil {
-		_ = b.out.Close() // of a batch in memory: nothing can fail that matters
-	}
 	if b.view != nil {
 		b.view.close()
 	}

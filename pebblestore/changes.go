@@ -94,7 +94,7 @@ func (b *Batch) EndEntry(index uint64, now tidemark.Time, listed bool) {
 	if len(runs) == 0 || !listed || b.err != nil {
 		return
 	}
-	b.err = b.out.Set(appendChangeKey(nil, index), appendChanges(nil, now, runs), nil)
+	b.out.set(appendChangeKey(nil, index), appendChanges(nil, now, runs))
 }
 
 // StartFeed starts the change feed, or gives it another id: the positions of before are
@@ -143,7 +143,8 @@ func (b *Batch) TrimChanges(first uint64) error {
 	from := appendChangeKey(nil, f.first)
 	f.first = first
 	b.feed = &f
-	return b.out.DeleteRange(from, appendChangeKey(nil, first), nil)
+	b.out.deleteRange(from, appendChangeKey(nil, first))
+	return nil
 }
 
 // feed reads where the change feed begins; there may be none.
@@ -358,9 +359,9 @@ func (r *changeReader) read(run *listedRun) (full bool, err error) {
 		cost := tidemark.PullCost(t.id, 0)
 		if run.Kind == tidemark.ChangeAppended && change.Seq >= t.first {
 			if v.key = appendMessageKey(v.key[:0], run.Timeline, change.Seq); positioned {
-				positioned = v.iter.Next()
+				positioned = v.iter.next()
 			} else {
-				positioned = v.iter.SeekGE(v.key)
+				positioned = v.iter.seekGE(v.key)
 			}
 			record, err := v.recordHere(positioned, run.Timeline, change.Seq)
 			if err != nil {

@@ -84,10 +84,10 @@ func (c *checker) run(s *Store) error {
 	if err := c.checkTables(s, g); err != nil {
 		return err
 	}
-	snapshot := g.db.NewSnapshot()
-	defer snapshot.Close()
+	state := g.freeze()
+	defer state.close()
 	for _, w := range []**walker{&c.look, &c.numbers, &c.messages, &c.dedupe, &c.cursors, &c.senders, &c.recipients, &c.changes, &c.deliveries, &c.redacted} {
-		if *w, err = newWalker(snapshot); err != nil {
+		if *w, err = newWalker(state); err != nil {
 			return err
 		}
 		defer (*w).close()
@@ -142,10 +142,10 @@ func (c *checker) checkSingles() error {
 			return err
 		}
 	}
-	if w.next() && w.iter.Key()[0] < tableHead {
-		return damaged(w.iter.Key(), "key has no place in the store")
+	if w.next() && w.iter.key()[0] < tableHead {
+		return damaged(w.iter.key(), "key has no place in the store")
 	}
-	if w.seek(keyLevel) && bytes.Equal(w.iter.Key(), keyLevel) {
+	if w.seek(keyLevel) && bytes.Equal(w.iter.key(), keyLevel) {
 		value, err := w.value()
 		if err == nil {
 			_, err = decodeLevel(value)
@@ -155,11 +155,11 @@ func (c *checker) checkSingles() error {
 		}
 		w.next()
 	}
-	if w.ok && bytes.Equal(w.iter.Key(), keyFeed) {
+	if w.ok && bytes.Equal(w.iter.key(), keyFeed) {
 		w.next() // checkChanges reads it
 	}
-	if w.ok && (w.iter.Key()[0] < tableChange || w.iter.Key()[0] >= tableEnd) {
-		return damaged(w.iter.Key(), "key has no place in the store")
+	if w.ok && (w.iter.key()[0] < tableChange || w.iter.key()[0] >= tableEnd) {
+		return damaged(w.iter.key(), "key has no place in the store")
 	}
 	return w.err(nil)
 }
@@ -175,8 +175,8 @@ func (c *checker) checkTimelines() error {
 	c.deliveries.seek([]byte{tableDelivery})
 	c.redacted.seek([]byte{tableRedacted})
 	p := CheckProgress{Step: "timelines", Total: c.next - 1}
-	for ok := c.numbers.seek([]byte{tableNumber}); ok && c.numbers.iter.Key()[0] == tableNumber; ok = c.numbers.next() {
-		key := c.numbers.iter.Key()
+	for ok := c.numbers.seek([]byte{tableNumber}); ok && c.numbers.iter.key()[0] == tableNumber; ok = c.numbers.next() {
+		key := c.numbers.iter.key()
 		number, rest, ok := splitNumber(key)
 		if !ok || len(rest) != 0 || number != c.report.Timelines+1 {
 			return damaged(key, "timeline number %d is expected here", c.report.Timelines+1)
@@ -228,7 +228,7 @@ func (c *checker) checkTimeline(number uint64, id tidemark.TimelineID) error {
 		return err
 	}
 	if h.Deleted && c.cursors.at(tableCursor, h.Number) {
-		return damaged(c.cursors.iter.Key(), "its timeline was deleted")
+		return damaged(c.cursors.iter.key(), "its timeline was deleted")
 	}
 	if err := c.checkDeliveries(&h); err != nil {
 		return err

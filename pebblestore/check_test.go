@@ -106,14 +106,7 @@ func TestCheckSees(t *testing.T) {
 				t.Fatalf("before the damage: %+v, %v; steps %v", report, err, steps)
 			}
 			w := damage(s)
-			if w.value == nil {
-				err = s.gen.db.Delete(w.key, pebble.NoSync)
-			} else {
-				err = s.gen.db.Set(w.key, w.value, pebble.NoSync)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			overwrite(t, s, w.key, w.value)
 			if _, err := s.Check(nil); !errors.Is(err, tidemark.ErrCorrupt) {
 				t.Errorf("got %v, want ErrCorrupt", err)
 			}
@@ -121,13 +114,28 @@ func TestCheckSees(t *testing.T) {
 	}
 }
 
+// overwrite sets a key of the database behind the store's back, or deletes it if value is nil.
+func overwrite(t *testing.T, s *Store, key, value []byte) {
+	t.Helper()
+	if err := s.gen.flushAll(&s.events); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if value == nil {
+		err = s.gen.db.Delete(key, pebble.NoSync)
+	} else {
+		err = s.gen.db.Set(key, value, pebble.NoSync)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestReadsSeeMissingMessages: what should lie between first and last and does not
 // is an error of every read that meets it, never a gap.
 func TestReadsSeeMissingMessages(t *testing.T) {
 	s := newStore(t, vfs.NewMem(), 5)
-	if err := s.gen.db.Delete(appendMessageKey(nil, 1, 1), pebble.NoSync); err != nil {
-		t.Fatal(err)
-	}
+	overwrite(t, s, appendMessageKey(nil, 1, 1), nil)
 	r := tidemark.Range{Timeline: "a", Seq: 1, Limit: 1, MaxBytes: 1}
 	backward, byTime := r, r
 	backward.Start, byTime.Start = tidemark.StartNewest, tidemark.StartTime

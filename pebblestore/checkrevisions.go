@@ -49,7 +49,7 @@ func (c *checker) expectRedacted(number uint64, seq tidemark.SeqID) error {
 // if the message is.
 func (c *checker) checkDeliveries(h *tidemark.Head) error {
 	for ; c.deliveries.at(tableDelivery, h.Number); c.deliveries.next() {
-		key := slices.Clone(c.deliveries.iter.Key())
+		key := slices.Clone(c.deliveries.iter.key())
 		_, seq, ok := splitMessageKey(key)
 		if !ok || seq < h.First || seq > h.Last {
 			return damaged(key, "there is no such message")
@@ -141,7 +141,7 @@ func (c *checker) checkRedactions(h *tidemark.Head) error {
 		return nil
 	}
 	for ; c.redacted.at(tableRedacted, h.Number); c.redacted.next() {
-		key := slices.Clone(c.redacted.iter.Key())
+		key := slices.Clone(c.redacted.iter.key())
 		_, user, kind, at, ok := splitRedactedKey(key)
 		if !ok {
 			return damaged(key, "key is malformed")

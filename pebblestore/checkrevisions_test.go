@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
@@ -134,15 +133,7 @@ func TestCheckSeesRevisions(t *testing.T) {
 				t.Fatalf("before the damage: %v", err)
 			}
 			key, value := damage(s)
-			var err error
-			if value == nil {
-				err = s.gen.db.Delete(key, pebble.NoSync)
-			} else {
-				err = s.gen.db.Set(key, value, pebble.NoSync)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			overwrite(t, s, key, value)
 			if _, err := s.Check(nil); !errors.Is(err, tidemark.ErrCorrupt) {
 				t.Errorf("got %v, want ErrCorrupt", err)
 			}

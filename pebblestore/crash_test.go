@@ -83,7 +83,7 @@ func TestCrashLeavesPrefix(t *testing.T) {
 		m := history[0]
 		fs.note = func() any { return s.DurableIndex() }
 		fs.setEvery(19 + int(seed))
-		for range 90 {
+		for range 150 {
 			m = c.batch(t, s, m)
 			history[m.applied.Index] = m
 			if c.IntN(8) == 0 {
@@ -131,7 +131,9 @@ func afterCrash(t *testing.T, fs *vfs.MemFS, history map[uint64]*model, durable 
 // crash right after, also if it was never synced before.
 func TestOpenMakesDurable(t *testing.T) {
 	fs := newCrashes(1)
-	s := storetest.Open(t, fs)
+	o := storetest.Options(t, fs)
+	o.MemTableBytes = 64 << 10 // so that the first one is flushed when the second one comes
+	s := storetest.OpenAt(t, storetest.Dir, o)
 	commit(t, s, 1, draft("a", "m1", strings.Repeat("x", 100_000)))
 	commit(t, s, 2, draft("a", "m2", strings.Repeat("x", 100_000)))
 	if s.DurableIndex() != 0 {

@@ -26,7 +26,9 @@ import (
 // it holds and its files by the start or the end of their names.
 func soundStore(t *testing.T, dir string) *model {
 	t.Helper()
-	s, err := pebblestore.Open(dir, storetest.Options(t, nil))
+	o := storetest.Options(t, nil)
+	o.MemTableBytes = 4 << 20 // so that nothing is flushed but for the snapshot
+	s, err := pebblestore.Open(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +146,9 @@ func TestDamagedFiles(t *testing.T) {
 // left, all of it synced. It is refused and named, unless nothing was lost.
 func TestDamagedLog(t *testing.T) {
 	fs := vfs.NewCrashableMem()
-	s := storetest.Open(t, fs)
+	o := storetest.Options(t, fs)
+	o.MemTableBytes = 4 << 20 // so that all of it is in the log still
+	s := storetest.OpenAt(t, storetest.Dir, o)
 	c, m := chance{rand.New(rand.NewPCG(8, 8))}, newModel()
 	for range 40 {
 		m = c.batch(t, s, m)

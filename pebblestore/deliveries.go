@@ -51,7 +51,7 @@ func (b *Batch) PutDeliveries(number uint64, seq tidemark.SeqID, list []Delivery
 	if b.err != nil {
 		return
 	}
-	b.err = b.out.Set(appendDeliveryKey(nil, number, seq), appendDeliveries(nil, list), nil)
+	b.out.set(appendDeliveryKey(nil, number, seq), appendDeliveries(nil, list))
 	b.deliveries[recordKey{number, seq}] = list
 }
 
@@ -125,7 +125,8 @@ func (b *Batch) trimDeliveries(number uint64, from, to tidemark.SeqID) error {
 	if !some {
 		return nil
 	}
-	return b.out.DeleteRange(first, end, nil)
+	b.out.deleteRange(first, end)
+	return nil
 }
 
 // describeRevisionKey renders a key of the tables of deliveries and redactions, or any other.

@@ -21,6 +21,8 @@ type generation struct {
 	dir    string
 	db     *pebble.DB
 
+	buffers
+
 	// last is the last commit, and durable the last one that is known to be on
 	// the disk, or nil. last never points to nil.
 	last, durable atomic.Pointer[commit]
@@ -86,6 +88,8 @@ func openGeneration(fsys vfs.FS, dir string, number, durable uint64, o *Options,
 		}
 	}
 	g.last.Store(&commit{applied: applied})
+	g.buffers.init(o, applied.Index)
+	go g.flushUntil(e)
 	if e.backgroundErrors.Load() == failures {
 		// Open replays the log into tables and waits until they are synced; with
 		// no failure on the way, all that was read is on the disk.
@@ -134,6 +138,9 @@ func (g *generation) sync(e *events) error {
 	last := g.last.Load()
 	if g.durable.Load() == last {
 		return nil
+	}
+	if err := g.flushAll(e); err != nil {
+		return fmt.Errorf("sync store: %w", err)
 	}
 	// One synced record in the log makes all records before it durable.
 	err := e.guard("sync store", func() error { return g.db.LogData(nil, pebble.Sync) })

@@ -66,7 +66,7 @@ func (s *Store) Install(in *Incoming) error {
 	s.endPin()
 	old.readers.Wait()
 	// The old state is out of force: failing to remove it costs room until the next Open.
-	if err := errors.Join(old.db.Close(), s.fs.RemoveAll(old.dir)); err != nil {
+	if err := errors.Join(old.closeDatabase(), s.fs.RemoveAll(old.dir)); err != nil {
 		s.log.Warn("could not remove the state before the snapshot", "path", old.dir, "error", err)
 	}
 	return nil

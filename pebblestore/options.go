@@ -21,8 +21,8 @@ type Options struct {
 
 	// BlockCacheBytes bounds the uncompressed blocks of tables that stay in memory.
 	BlockCacheBytes int64
-	// MemTableBytes is how much is gathered in memory, and replayed after a
-	// crash, before it is written to a table.
+	// MemTableBytes is how much is gathered in memory before it is written to the database
+	// (see buffer), so that after a crash as much is applied again from the Raft log.
 	MemTableBytes uint64
 	// BloomBitsPerKey sizes the filter that every table has; 0 is no filter.
 	BloomBitsPerKey int
@@ -103,9 +103,9 @@ func DefaultOptions() Options {
 }
 
 const (
-	// memTableQueue is how many memtables there may be before writes wait for a
-	// flush: enough for flushes that are slow for some seconds.
-	memTableQueue = 4
+	// memTableQueue is how many memtables, of half of MemTableBytes each, there may be before
+	// writes wait for tables to be written: enough for a disk that is slow for some seconds.
+	memTableQueue = 8
 	// walSyncBytes makes the kernel write the log out as it grows, without
 	// waiting. Sync then has little left to do, and does not hold up the syncs of
 	// the Raft log on the same disk.
@@ -144,7 +144,9 @@ func (o *Options) pebbleOptions(fsys vfs.FS, e *events) *pebble.Options {
 	options := &pebble.Options{
 		FS:                          fsys,
 		CacheSize:                   o.BlockCacheBytes,
-		MemTableSize:                o.MemTableBytes,
+		// So that the batch that a full buffer becomes, which is more than half of this, does
+		// not go through the memtable.
+		MemTableSize:                o.MemTableBytes / 2,
 		MemTableStopWritesThreshold: memTableQueue,
 		MaxOpenFiles:                o.MaxOpenFiles,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, o.MaxCompactions) },

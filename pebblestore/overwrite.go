@@ -15,6 +15,9 @@ const overwriteSync = 16
 // index of the new state without the timelines that it speaks of.
 func (s *Store) overwrite(received *generation) error {
 	g := s.present()
+	if err := g.flushAll(&s.events); err != nil {
+		return err
+	}
 	if err := g.db.DeleteRange(keyFormat, []byte{tableEnd}, pebble.Sync); err != nil {
 		return err
 	}

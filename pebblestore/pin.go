@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"tidemark"
 )
 
@@ -37,11 +35,11 @@ type pinner struct {
 	id   string // empty if there is none
 	at   uint64
 	life *time.Timer
-	// taken is closed when snapshot or failed is set.
-	taken    chan struct{}
-	snapshot *pebble.Snapshot
-	gen      *generation
-	failed   error
+	// taken is closed when state or failed is set.
+	taken  chan struct{}
+	state  *frozen
+	gen    *generation
+	failed error
 	// using counts the parts that are being read, and unused is told when it is 0.
 	using  int
 	unused *sync.Cond
@@ -91,7 +89,7 @@ func (s *Store) TakePin() {
 		return
 	}
 	if p.gen, p.failed = s.acquire(); p.failed == nil {
-		p.snapshot = p.gen.db.NewSnapshot()
+		p.state = p.gen.freeze()
 	}
 }
 
@@ -131,11 +129,11 @@ func (p *pinner) end(why error) {
 		p.failed = why
 		close(p.taken)
 	}
-	if p.snapshot != nil {
-		_ = p.snapshot.Close() // of what is only read
+	if p.state != nil {
+		_ = p.state.close() // of what is only read
 		p.gen.release()
 	}
-	p.id, p.snapshot, p.gen = "", nil, nil
+	p.id, p.state, p.gen = "", nil, nil
 }
 
 // PinnedPart reads the records behind a key, in their order, up to max of them, from the
@@ -143,16 +141,16 @@ func (p *pinner) end(why error) {
 // on purpose (the format, and the applied record with where a snapshot was installed) are
 // not among them.
 func (s *Store) PinnedPart(ctx context.Context, id string, after []byte, max int) (tidemark.StatePart, error) {
-	snapshot, done, err := s.usePin(ctx, id)
+	state, done, err := s.usePin(ctx, id)
 	if err != nil {
 		return tidemark.StatePart{}, err
 	}
 	defer done()
-	return readPart(snapshot, after, max)
+	return readPart(state, after, max)
 }
 
 // usePin keeps the pin for whoever reads from it, until done is called.
-func (s *Store) usePin(ctx context.Context, id string) (_ *pebble.Snapshot, done func(), err error) {
+func (s *Store) usePin(ctx context.Context, id string) (_ *frozen, done func(), err error) {
 	p := &s.pinner
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,7 +169,7 @@ func (s *Store) usePin(ctx context.Context, id string) (_ *pebble.Snapshot, done
 	if p.failed != nil {
 		return nil, nil, p.failed
 	}
-	if p.id != id || p.snapshot == nil {
+	if p.id != id || p.state == nil {
 		return nil, nil, errPinEnded
 	}
 	p.life.Reset(pinLife)
@@ -179,7 +177,7 @@ func (s *Store) usePin(ctx context.Context, id string) (_ *pebble.Snapshot, done
 		p.unused = sync.NewCond(&p.mu)
 	}
 	p.using++
-	return p.snapshot, func() {
+	return p.state, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.using--; p.using == 0 {
@@ -188,26 +186,26 @@ func (s *Store) usePin(ctx context.Context, id string) (_ *pebble.Snapshot, done
 	}, nil
 }
 
-func readPart(snapshot *pebble.Snapshot, after []byte, max int) (part tidemark.StatePart, err error) {
+func readPart(state *frozen, after []byte, max int) (part tidemark.StatePart, err error) {
 	lower := []byte{tableNextNumber}
 	if len(after) > 0 {
 		lower = append(append([]byte{}, after...), 0)
 	}
-	iter, err := snapshot.NewIter(&pebble.IterOptions{LowerBound: lower})
+	iter, err := state.iterate()
 	if err != nil {
-		return part, wrapPebble(err)
+		return part, err
 	}
 	hash := sha256.New()
 	var sizes [8]byte
-	for ok := iter.First(); ok; ok = iter.Next() {
+	for ok := iter.seekGE(lower); ok; ok = iter.next() {
 		if part.Records == uint64(max) || part.Bytes >= maxPartBytes {
 			part.More = true
 			break
 		}
-		key := iter.Key()
-		value, err := iter.ValueAndErr()
+		key := iter.key()
+		value, err := iter.value()
 		if err != nil {
-			return part, wrapPebble(errors.Join(err, iter.Close()))
+			return part, wrapPebble(errors.Join(err, iter.close()))
 		}
 		binary.BigEndian.PutUint32(sizes[:], uint32(len(key)))
 		binary.BigEndian.PutUint32(sizes[4:], uint32(len(value)))
@@ -218,18 +216,18 @@ func readPart(snapshot *pebble.Snapshot, after []byte, max int) (part tidemark.S
 		part.Bytes += uint64(len(key) + len(value))
 		part.Last = append(part.Last[:0], key...)
 	}
-	if err := errors.Join(iter.Error(), iter.Close()); err != nil {
+	if err := errors.Join(iter.err(), iter.close()); err != nil {
 		return part, wrapPebble(err)
 	}
 	hash.Sum(part.Digest[:0])
 	if part.Records > 0 {
-		part.LastIs, err = describeIn(snapshot, part.Last)
+		part.LastIs, err = describeIn(state, part.Last)
 	}
 	return part, err
 }
 
 // describeIn is describeKey with the timeline's id in place of its number.
-func describeIn(snapshot *pebble.Snapshot, key []byte) (string, error) {
+func describeIn(state *frozen, key []byte) (string, error) {
 	text := describeKey(key)
 	switch key[0] {
 	case tableMessage, tableDedupe, tableCursor, tableNumber, tableSender, tableRecipient, tableRecipientSet, tableAttributes, tableDelivery, tableRedacted:
@@ -240,13 +238,9 @@ func describeIn(snapshot *pebble.Snapshot, key []byte) (string, error) {
 	if !ok {
 		return text, nil
 	}
-	id, closer, err := snapshot.Get(appendNumberKey(nil, number))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return text, nil
+	id, err := state.get(appendNumberKey(nil, number))
+	if err != nil || id == nil {
+		return text, err
 	}
-	if err != nil {
-		return "", wrapPebble(err)
-	}
-	defer closer.Close()
 	return fmt.Sprintf("%s, which is %q", text, id), nil
 }

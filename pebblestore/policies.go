@@ -58,9 +58,11 @@ func (b *Batch) SetPolicy(p *tidemark.Policy) error {
 	}
 	b.policies[p.Prefix] = !p.Empty()
 	if p.Empty() {
-		return b.out.Delete(appendPolicyKey(nil, p.Prefix), nil)
+		b.out.delete(appendPolicyKey(nil, p.Prefix))
+		return nil
 	}
-	return b.out.Set(appendPolicyKey(nil, p.Prefix), appendPolicy(nil, p), nil)
+	b.out.set(appendPolicyKey(nil, p.Prefix), appendPolicy(nil, p))
+	return nil
 }
 
 // CountPolicies is how many policies there are but that of the prefix, as this batch would

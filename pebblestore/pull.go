@@ -211,7 +211,7 @@ func (p *pulling) extend(i, part int) error {
 		}
 	}
 	v.key = appendMessageKey(v.key[:0], h.Number, seq)
-	for ok := v.iter.SeekGE(v.key); seq <= h.Last && len(t.Messages) < p.pull.MaxMessages; ok = v.iter.Next() {
+	for ok := v.iter.seekGE(v.key); seq <= h.Last && len(t.Messages) < p.pull.MaxMessages; ok = v.iter.next() {
 		record, err := v.recordHere(ok, h.Number, seq)
 		if err != nil {
 			return err

@@ -192,6 +192,9 @@ func (s *Store) purge(ctx context.Context) (err error) {
 		return err
 	}
 	defer g.release()
+	if err := g.flushAll(&s.events); err != nil {
+		return err
+	}
 	if all {
 		if pending, err = g.redactions(maxPurgeRanges + 1); err != nil {
 			return err

@@ -197,7 +197,7 @@ func (v *view) readForward(page *tidemark.Page, first tidemark.SeqID, r *tidemar
 	}
 	size := 0
 	v.key = appendMessageKey(v.key[:0], h.Number, seq)
-	for ok := v.iter.SeekGE(v.key); len(page.Messages) < count; ok = v.iter.Next() {
+	for ok := v.iter.seekGE(v.key); len(page.Messages) < count; ok = v.iter.next() {
 		record, err := v.recordHere(ok, h.Number, seq)
 		if err != nil {
 			return err
@@ -228,8 +228,8 @@ func (v *view) readBackward(page *tidemark.Page, last, lowest tidemark.SeqID, r 
 	page.Messages = make([]tidemark.Message, 0, min(count, tidemark.MaxPageMessages))
 	seq, size, full := last, 0, false
 	v.key = appendMessageKey(v.key[:0], h.Number, last+1)
-	ok := v.iter.SeekLT(v.key)
-	for ; len(page.Messages) < count && !full; ok = v.iter.Prev() {
+	ok := v.iter.seekLT(v.key)
+	for ; len(page.Messages) < count && !full; ok = v.iter.prev() {
 		record, err := v.recordHere(ok, h.Number, seq)
 		if err != nil {
 			return err
@@ -278,7 +278,7 @@ func (v *view) recordHere(positioned bool, number uint64, seq tidemark.SeqID) ([
 			return nil, err
 		}
 	}
-	if !positioned || !bytes.Equal(v.iter.Key(), v.key) {
+	if !positioned || !bytes.Equal(v.iter.key(), v.key) {
 		return nil, damaged(v.key, "record is missing")
 	}
 	return v.value()

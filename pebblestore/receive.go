@@ -237,11 +237,11 @@ func (in *Incoming) finish() error {
 		return fmt.Errorf("receive snapshot: %w", err)
 	}
 	if err := g.markInstalled(&in.header.applied, &s.events); err != nil {
-		return errors.Join(fmt.Errorf("receive snapshot: %w", err), g.db.Close())
+		return errors.Join(fmt.Errorf("receive snapshot: %w", err), g.closeDatabase())
 	}
 	if planted.Is(planted.SnapshotWithoutCursors) {
 		if err := g.db.DeleteRange([]byte{tableCursor}, []byte{tableCursor + 1}, pebble.Sync); err != nil {
-			return errors.Join(fmt.Errorf("receive snapshot: %w", wrapPebble(err)), g.db.Close())
+			return errors.Join(fmt.Errorf("receive snapshot: %w", wrapPebble(err)), g.closeDatabase())
 		}
 	}
 	in.gen = g
@@ -262,7 +262,7 @@ func (in *Incoming) Abort() error {
 			errs = append(errs, in.file.Close())
 		}
 		if in.gen != nil {
-			errs = append(errs, in.gen.db.Close())
+			errs = append(errs, in.gen.closeDatabase())
 		}
 		in.abortErr = errors.Join(append(errs, in.store.fs.RemoveAll(in.dir))...)
 	})

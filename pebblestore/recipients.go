@@ -100,23 +100,17 @@ func (b *Batch) SetRecipients(number uint64, set *RecipientSet) error {
 	for _, inbox := range before.Inboxes {
 		if _, stays := slices.BinarySearch(set.Inboxes, inbox); !stays {
 			key = appendRecipientKey(key[:0], number, inbox)
-			if err := b.out.Delete(key, nil); err != nil {
-				return err
-			}
+			b.out.delete(key)
 		}
 	}
 	for _, inbox := range set.Inboxes {
 		if _, there := slices.BinarySearch(before.Inboxes, inbox); !there {
 			key = appendRecipientKey(key[:0], number, inbox)
-			if err := b.out.Set(key, nil, nil); err != nil {
-				return err
-			}
+			b.out.set(key, nil)
 		}
 	}
 	key = appendRecipientSetKey(key[:0], number)
-	if err := b.out.Set(key, appendRecipientSet(nil, set.Version, uint64(len(set.Inboxes))), nil); err != nil {
-		return err
-	}
+	b.out.set(key, appendRecipientSet(nil, set.Version, uint64(len(set.Inboxes))))
 	b.recipients[number] = set
 	return nil
 }

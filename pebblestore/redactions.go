@@ -75,12 +75,8 @@ func (b *Batch) PutRedacted(number uint64, seq tidemark.SeqID, user string) erro
 		if i == 0 {
 			value = []byte(user) // whose entries a trim is to take away with it
 		}
-		if err := b.out.Set(appendRedactedKey(nil, number, name, redactedMessages, uint64(seq)), value, nil); err != nil {
-			return err
-		}
-		if err := b.out.Set(appendRedactedKey(nil, number, name, redactedBlocks, at.block), binary.AppendUvarint(nil, count+1), nil); err != nil {
-			return err
-		}
+		b.out.set(appendRedactedKey(nil, number, name, redactedMessages, uint64(seq)), value)
+		b.out.set(appendRedactedKey(nil, number, name, redactedBlocks, at.block), binary.AppendUvarint(nil, count+1))
 	}
 	return nil
 }
@@ -157,14 +153,8 @@ func (b *Batch) trimRedacted(number uint64, from, to tidemark.SeqID) error {
 	}
 	users[everyone] = true
 	for _, user := range slices.Sorted(maps.Keys(users)) {
-		err := b.out.DeleteRange(appendRedactedKey(nil, number, user, redactedMessages, uint64(from)), appendRedactedKey(nil, number, user, redactedMessages, uint64(to)), nil)
-		if err != nil {
-			return err
-		}
-		err = b.out.DeleteRange(appendRedactedKey(nil, number, user, redactedBlocks, 0), appendRedactedKey(nil, number, user, redactedBlocks, uint64(to)>>redactedBlockBits), nil)
-		if err != nil {
-			return err
-		}
+		b.out.deleteRange(appendRedactedKey(nil, number, user, redactedMessages, uint64(from)), appendRedactedKey(nil, number, user, redactedMessages, uint64(to)))
+		b.out.deleteRange(appendRedactedKey(nil, number, user, redactedBlocks, 0), appendRedactedKey(nil, number, user, redactedBlocks, uint64(to)>>redactedBlockBits))
 	}
 	return nil
 }

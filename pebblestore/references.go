@@ -1,10 +1,6 @@
 package pebblestore
 
-import (
-	"github.com/cockroachdb/pebble/v2"
-
-	"tidemark"
-)
+import "tidemark"
 
 // sources looks up what references refer to, with an iterator of its own, so that the
 // one that walks the inbox stays where it is.
@@ -23,9 +19,9 @@ func (v *view) decode(timeline tidemark.TimelineID, key, record []byte) (tidemar
 		return m, err
 	}
 	if v.sources == nil {
-		iter, err := v.iter.Clone(pebble.CloneOptions{})
+		iter, err := v.iter.clone()
 		if err != nil {
-			return m, wrapPebble(err)
+			return m, err
 		}
 		v.sources = &sources{view: view{iter: iter}, ids: make(map[uint64]tidemark.TimelineID)}
 	}
@@ -126,11 +122,8 @@ func (b *Batch) PutReference(h *tidemark.Head, source *tidemark.Message, sourceN
 	if source.Revises != nil {
 		r.user, r.revision = revisions, true
 	}
-	op := b.out.SetDeferred(messageKeyBytes, referenceRecordSize(r))
-	appendMessageKey(op.Key[:0], number, seq)
-	record := appendReference(op.Value[:0], h.LastTime, h.Digest, r)
-	b.finish(op)
-	b.records[recordKey{number, seq}] = record
+	record := appendReference(b.out.reserve(referenceRecordSize(r))[:0], h.LastTime, h.Digest, r)
+	b.putAt(number, seq, record)
 	if (r.user != "" || r.revision) && b.err == nil {
 		b.countSent(number, r.user, seq)
 	}

@@ -65,10 +65,8 @@ func (b *Batch) countSent(number uint64, user string, seq tidemark.SeqID) {
 		}
 	}
 	ordinal := before + 1
-	op := b.out.SetDeferred(numberPrefixBytes+1+len(user)+8, uvarintSize(ordinal))
-	appendSenderKey(op.Key[:0], number, user, seq)
-	binary.PutUvarint(op.Value, ordinal)
-	b.finish(op)
+	key := appendSenderKey(b.out.reserve(numberPrefixBytes + 1 + len(user) + 8)[:0], number, user, seq)
+	b.out.add(key, binary.AppendUvarint(b.out.reserve(uvarintSize(ordinal))[:0], ordinal))
 	b.sent[at], b.sentAt[at] = ordinal, seq
 }
 
@@ -93,7 +91,7 @@ func (b *Batch) rememberSent() {
 // lastSent is the ordinal of the user's last message in the timeline, or 0.
 func (v *view) lastSent(number uint64, user string) (uint64, error) {
 	v.key = appendSenderKey(v.key[:0], number, user, ^tidemark.SeqID(0))
-	return v.ordinalHere(v.iter.SeekLT(v.key), number, user)
+	return v.ordinalHere(v.iter.seekLT(v.key), number, user)
 }
 
 // ordinalHere is the ordinal at the iterator's position, or 0 if another user's, or no
@@ -103,20 +101,20 @@ func (v *view) ordinalHere(positioned bool, number uint64, user string) (uint64,
 		return 0, v.err(v.key)
 	}
 	v.key = appendSenderPrefix(v.key[:0], number, user)
-	if !bytes.HasPrefix(v.iter.Key(), v.key) {
+	if !bytes.HasPrefix(v.iter.key(), v.key) {
 		return 0, nil
 	}
 	value, err := v.value()
 	if err != nil {
 		return 0, err
 	}
-	return decodeOrdinal(v.iter.Key(), value)
+	return decodeOrdinal(v.iter.key(), value)
 }
 
 // sentFrom counts the messages of a user from a SeqID on.
 func (v *view) sentFrom(number uint64, user string, seq tidemark.SeqID) (uint64, error) {
 	v.key = appendSenderKey(v.key[:0], number, user, seq)
-	first, err := v.ordinalHere(v.iter.SeekGE(v.key), number, user)
+	first, err := v.ordinalHere(v.iter.seekGE(v.key), number, user)
 	if err != nil || first == 0 {
 		return 0, err
 	}

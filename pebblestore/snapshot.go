@@ -48,7 +48,7 @@ func (s *Store) OpenSnapshot() (*Snapshot, error) {
 		return nil, err
 	}
 	defer g.release()
-	if err := g.db.Flush(); err != nil {
+	if err := errors.Join(g.flushAll(&s.events), g.db.Flush()); err != nil {
 		return nil, wrapPebble(fmt.Errorf("open snapshot: flush: %w", err))
 	}
 	snapshot := &Snapshot{store: s, all: sha256.New()}
@@ -90,6 +90,9 @@ func (s *Store) link(g *generation, dir string) (*commit, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	last := g.last.Load()
+	if err := g.flushAll(&s.events); err != nil {
+		return nil, err
+	}
 	err := s.events.guard("checkpoint", func() error { return g.db.Checkpoint(dir, pebble.WithFlushedWAL()) })
 	if err != nil {
 		return nil, wrapPebble(err)

@@ -84,14 +84,14 @@ func (s *Store) open() error {
 		// So that an older version refuses the store at its first line.
 		s.inForce.format = storeFormat
 		if _, err := writeCurrent(s.fs, s.dir, s.inForce); err != nil {
-			return errors.Join(err, s.gen.db.Close())
+			return errors.Join(err, s.gen.closeDatabase())
 		}
 	}
 	if err := s.removeLeftovers(); err != nil {
-		return errors.Join(err, s.gen.db.Close())
+		return errors.Join(err, s.gen.closeDatabase())
 	}
 	if err := s.startPurging(); err != nil {
-		return errors.Join(err, s.gen.db.Close())
+		return errors.Join(err, s.gen.closeDatabase())
 	}
 	applied := s.Applied()
 	s.log.Info("opened store", "dir", s.dir, "generation", c.generation, "applied_index", applied.Index, "term", applied.Term)
@@ -180,7 +180,7 @@ func (s *Store) Close() error {
 	s.stopPurging()
 	s.endPin()
 	s.gen.readers.Wait()
-	err := errors.Join(s.sync(s.gen), wrapPebble(s.gen.db.Close()), s.releaseFS())
+	err := errors.Join(s.sync(s.gen), s.gen.closeDatabase(), s.releaseFS())
 	if err != nil {
 		return fmt.Errorf("close store %s: %w", s.dir, err)
 	}

@@ -39,9 +39,7 @@ func (b *Batch) Trim(h *tidemark.Head, first tidemark.SeqID) error {
 			}
 			h.Bytes -= uint64(m.Size())
 			key = appendDedupeKey(key[:0], h.Number, m.ID)
-			if err := b.out.Delete(key, nil); err != nil {
-				return err
-			}
+			b.out.delete(key)
 			b.places[placeKey{h.Number, string(m.ID)}] = DedupeEntry{}
 		}
 		if user != "" || revision {
@@ -63,7 +61,8 @@ func (b *Batch) Trim(h *tidemark.Head, first tidemark.SeqID) error {
 	}
 	h.First = first
 	b.changed(tidemark.ChangeTrimmed, h.Number, first)
-	return b.out.DeleteRange(appendMessageKey(nil, h.Number, from), appendMessageKey(nil, h.Number, first), nil)
+	b.out.deleteRange(appendMessageKey(nil, h.Number, from), appendMessageKey(nil, h.Number, first))
+	return nil
 }
 
 // record is that of a message as this batch would leave it.
@@ -83,7 +82,7 @@ func (b *Batch) trimSent(at placeKey, upTo tidemark.SeqID) error {
 	later := b.sentAt[at] > upTo
 	if !later && !b.cleared[at.number] {
 		b.view.key = appendSenderKey(b.view.key[:0], at.number, at.name, upTo+1)
-		ordinal, err := b.view.ordinalHere(b.view.iter.SeekGE(b.view.key), at.number, at.name)
+		ordinal, err := b.view.ordinalHere(b.view.iter.seekGE(b.view.key), at.number, at.name)
 		if err != nil {
 			return err
 		}
@@ -93,7 +92,8 @@ func (b *Batch) trimSent(at placeKey, upTo tidemark.SeqID) error {
 	if later {
 		end++
 	}
-	return b.out.DeleteRange(appendSenderKey(nil, at.number, at.name, 0), appendSenderKey(nil, at.number, at.name, end), nil)
+	b.out.deleteRange(appendSenderKey(nil, at.number, at.name, 0), appendSenderKey(nil, at.number, at.name, end))
+	return nil
 }
 
 // DeleteTimeline takes away everything of a timeline but its head, which it changes, and
@@ -107,19 +107,13 @@ func (b *Batch) DeleteTimeline(h *tidemark.Head) (writes int, err error) {
 		return 0, err
 	}
 	for _, reader := range readers {
-		if err := b.out.Delete(appendReaderKey(nil, reader, h.Number), nil); err != nil {
-			return 0, err
-		}
+		b.out.delete(appendReaderKey(nil, reader, h.Number))
 	}
 	for _, table := range []byte{tableMessage, tableDedupe, tableCursor, tableSender, tableRecipient, tableDelivery, tableRedacted} {
-		if err := b.out.DeleteRange(appendNumberPrefix(nil, table, h.Number), appendNumberPrefix(nil, table, h.Number+1), nil); err != nil {
-			return 0, err
-		}
+		b.out.deleteRange(appendNumberPrefix(nil, table, h.Number), appendNumberPrefix(nil, table, h.Number+1))
 	}
 	for _, key := range [][]byte{appendRecipientSetKey(nil, h.Number), appendAttributesKey(nil, h.Number)} {
-		if err := b.out.Delete(key, nil); err != nil {
-			return 0, err
-		}
+		b.out.delete(key)
 	}
 	writes = deleteWrites + len(readers)
 	b.forget(h.Number)

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"tidemark"
 )
 
@@ -16,21 +14,18 @@ import (
 // memtables from being released.
 type view struct {
 	gen  *generation
-	iter *pebble.Iterator
+	iter *iterator
 	key  []byte // scratch
 	// sources resolves references, as of the same moment; nil until there is one.
 	sources *sources
 }
 
 // openView takes over one hold of g, which close releases.
-func openView(g *generation) (*view, error) {
-	// An exact look-up is a seek by the whole key, which is its own prefix, so
-	// that filters are used. Pebble leaves the last level's out unless asked,
-	// and DB.Get cannot ask; most messages are in the last level.
-	iter, err := g.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
+func openView(g *generation, iterate func() (*iterator, error)) (*view, error) {
+	iter, err := iterate()
 	if err != nil {
 		g.release()
-		return nil, wrapPebble(err)
+		return nil, err
 	}
 	return &view{gen: g, iter: iter}, nil
 }
@@ -40,33 +35,29 @@ func (s *Store) view() (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openView(g)
+	return openView(g, g.iterate)
 }
 
 func (v *view) close() {
 	// Its error is that of the last positioning, which was reported then.
-	_ = v.iter.Close()
+	_ = v.iter.close()
 	if v.sources != nil {
-		_ = v.sources.view.iter.Close()
+		_ = v.sources.view.iter.close()
 	}
 	v.gen.release()
 }
 
 // find returns the value under key, which is good until the next positioning.
 func (v *view) find(key []byte) (value []byte, found bool, err error) {
-	if !v.iter.SeekPrefixGE(key) {
-		return nil, false, v.err(key)
-	}
-	value, err = v.iter.ValueAndErr()
-	if err != nil {
+	if value, err = v.iter.find(key); err != nil {
 		return nil, false, v.wrap(key, err)
 	}
-	return value, true, nil
+	return value, value != nil, nil
 }
 
 // err is the iterator's error, if it stands nowhere because of one.
 func (v *view) err(key []byte) error {
-	if err := v.iter.Error(); err != nil {
+	if err := v.iter.err(); err != nil {
 		return v.wrap(key, err)
 	}
 	return nil
@@ -78,9 +69,9 @@ func (v *view) wrap(key []byte, err error) error {
 
 // value is that at the iterator's position.
 func (v *view) value() ([]byte, error) {
-	value, err := v.iter.ValueAndErr()
+	value, err := v.iter.value()
 	if err != nil {
-		return nil, v.wrap(v.iter.Key(), err)
+		return nil, v.wrap(v.iter.key(), err)
 	}
 	return value, nil
 }
@@ -195,12 +186,12 @@ func (v *view) nextNumber() (uint64, error) {
 // until visit returns false. Keys and values are good only within visit, which
 // must not move the view.
 func (v *view) scan(prefix, from []byte, visit func(key, value []byte) (bool, error)) error {
-	for ok := v.iter.SeekGE(from); ok && bytes.HasPrefix(v.iter.Key(), prefix); ok = v.iter.Next() {
+	for ok := v.iter.seekGE(from); ok && bytes.HasPrefix(v.iter.key(), prefix); ok = v.iter.next() {
 		value, err := v.value()
 		if err != nil {
 			return err
 		}
-		if more, err := visit(v.iter.Key(), value); err != nil || !more {
+		if more, err := visit(v.iter.key(), value); err != nil || !more {
 			return err
 		}
 	}

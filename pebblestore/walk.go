@@ -3,8 +3,6 @@ package pebblestore
 import (
 	"bytes"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"tidemark"
 )
 
@@ -14,28 +12,28 @@ type walker struct {
 	ok bool // whether the iterator stands on a key
 }
 
-func newWalker(snapshot *pebble.Snapshot) (*walker, error) {
-	iter, err := snapshot.NewIter(&pebble.IterOptions{UseL6Filters: true})
+func newWalker(state *frozen) (*walker, error) {
+	iter, err := state.iterate()
 	if err != nil {
-		return nil, wrapPebble(err)
+		return nil, err
 	}
 	return &walker{view: view{iter: iter}}, nil
 }
 
 func (w *walker) close() {
-	_ = w.iter.Close()
+	_ = w.iter.close()
 	if w.sources != nil {
-		_ = w.sources.view.iter.Close()
+		_ = w.sources.view.iter.close()
 	}
 }
 
 func (w *walker) seek(key []byte) bool {
-	w.ok = w.iter.SeekGE(key)
+	w.ok = w.iter.seekGE(key)
 	return w.ok
 }
 
 func (w *walker) next() bool {
-	w.ok = w.iter.Next()
+	w.ok = w.iter.next()
 	return w.ok
 }
 
@@ -51,7 +49,7 @@ func (w *walker) expect(key []byte) error {
 			return err
 		}
 	}
-	if !w.ok || !bytes.Equal(w.iter.Key(), key) {
+	if !w.ok || !bytes.Equal(w.iter.key(), key) {
 		return damaged(key, "record is missing, or a stray key lies before it")
 	}
 	return nil
@@ -59,10 +57,10 @@ func (w *walker) expect(key []byte) error {
 
 // at reports whether the walker stands on a key of the timeline in table.
 func (w *walker) at(table byte, number uint64) bool {
-	if !w.ok || w.iter.Key()[0] != table {
+	if !w.ok || w.iter.key()[0] != table {
 		return false
 	}
-	found, _, ok := splitNumber(w.iter.Key())
+	found, _, ok := splitNumber(w.iter.key())
 	return ok && found == number
 }
 
@@ -71,8 +69,8 @@ func (w *walker) endOf(table byte) error {
 	if !w.ok {
 		return w.err([]byte{table})
 	}
-	if w.iter.Key()[0] == table {
-		return damaged(w.iter.Key(), "there is no such timeline")
+	if w.iter.key()[0] == table {
+		return damaged(w.iter.key(), "there is no such timeline")
 	}
 	return nil
 }
@@ -91,7 +89,7 @@ func (c *checker) checkMessages(h *tidemark.Head) error {
 	seq := h.First
 	c.sent, c.own = 0, 0
 	for ; c.messages.at(tableMessage, h.Number); seq++ {
-		key := c.messages.iter.Key()
+		key := c.messages.iter.key()
 		record, err := c.messages.value()
 		if err != nil {
 			return err
@@ -190,7 +188,7 @@ func (c *checker) checkSender(h *tidemark.Head, seq tidemark.SeqID, user string)
 func (c *checker) countSenders(h *tidemark.Head) error {
 	count, before, user := uint64(0), uint64(0), ""
 	for ; c.senders.at(tableSender, h.Number); c.senders.next() {
-		key := c.senders.iter.Key()
+		key := c.senders.iter.key()
 		_, name, seq, ok := splitSenderKey(key)
 		if !ok {
 			return damaged(key, "key is malformed")
@@ -257,7 +255,7 @@ func (c *checker) countDedupe(h *tidemark.Head) error {
 
 func (c *checker) checkCursors(h *tidemark.Head) error {
 	for ; c.cursors.at(tableCursor, h.Number); c.cursors.next() {
-		key := c.cursors.iter.Key()
+		key := c.cursors.iter.key()
 		record, err := c.cursors.value()
 		if err != nil {
 			return err

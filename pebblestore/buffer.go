@@ -1,0 +1,215 @@
+package pebblestore
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/tidwall/btree"
+)
+
+// buffer holds, in the order of keys, what batches committed and the database does not have
+// yet. It stands where the memtable of a log-structured store stands: the write-ahead log of
+// its content is the Raft log. It is a B-tree, whose nodes hold many keys side by side, and
+// so costs a third of the cache misses of the skiplist that the database has for the same.
+//
+// A buffer is changed by the one writer, under generation.mu, and may be read without a
+// lock by that writer, and by others as soon as it is not changed any more: they read a copy,
+// which shares all nodes that the writer has not changed since.
+type buffer struct {
+	entries *btree.BTreeG[entry]
+	// spans are ranges of keys, apart from each other, that were deleted before what entries
+	// holds of them was written.
+	spans *btree.BTreeG[span]
+	// bytes is what the buffer takes in memory, about, and commits counts what is in it.
+	bytes   int
+	commits int
+}
+
+// entry is one key. Neither key nor value is ever changed.
+type entry struct {
+	// high and low are the first 16 bytes of the key, so that most comparisons need not
+	// follow a pointer.
+	high, low uint64
+	key       []byte
+	// value is nil for a key that is deleted; one that is empty is not nil.
+	value []byte
+}
+
+// span is a range of keys that holds start, but not end.
+type span struct{ start, end []byte }
+
+const (
+	// bufferDegree is half of the keys of a node: measured best of 16 to 128.
+	bufferDegree = 64
+	// entryOverhead is what an entry takes beside its key and value, in nodes that are two thirds full.
+	entryOverhead = 96
+)
+
+func newBuffer() *buffer {
+	return &buffer{
+		entries: btree.NewBTreeGOptions(lessEntry, btree.Options{NoLocks: true, Degree: bufferDegree}),
+		spans:   btree.NewBTreeGOptions(lessSpan, btree.Options{NoLocks: true}),
+	}
+}
+
+func newEntry(key, value []byte) entry {
+	e := entry{key: key, value: value}
+	if len(key) >= 16 {
+		e.high, e.low = binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:])
+		return e
+	}
+	var head [16]byte
+	copy(head[:], key)
+	e.high, e.low = binary.BigEndian.Uint64(head[:]), binary.BigEndian.Uint64(head[8:])
+	return e
+}
+
+// lessEntry orders keys by their bytes: where the heads of two are equal, one may still be
+// the other with zeros behind it.
+func lessEntry(a, b entry) bool {
+	if a.high != b.high {
+		return a.high < b.high
+	}
+	if a.low != b.low {
+		return a.low < b.low
+	}
+	return bytes.Compare(a.key, b.key) < 0
+}
+
+func lessSpan(a, b span) bool { return bytes.Compare(a.start, b.start) < 0 }
+
+// empty reports whether nothing was committed to the buffer.
+func (b *buffer) empty() bool { return b.commits == 0 }
+
+// freeze returns a copy that stays as the buffer is now. It costs the same however much
+// the buffer holds.
+func (b *buffer) freeze() *buffer {
+	frozen := *b
+	frozen.entries, frozen.spans = b.entries.Copy(), b.spans.Copy()
+	return &frozen
+}
+
+// apply makes the writes in their order.
+func (b *buffer) apply(w *writes) {
+	for i := range w.list {
+		op := &w.list[i]
+		if op.until != nil {
+			b.deleteRange(op.key, op.until)
+			continue
+		}
+		if _, replaced := b.entries.Set(op.entry); !replaced {
+			b.bytes += entryOverhead
+		}
+	}
+	b.bytes += w.bytes
+	b.commits++
+}
+
+func (b *buffer) deleteRange(start, end []byte) {
+	if bytes.Compare(start, end) >= 0 {
+		return
+	}
+	var within []entry
+	last := newEntry(end, nil)
+	b.entries.Ascend(newEntry(start, nil), func(e entry) bool {
+		if !lessEntry(e, last) {
+			return false
+		}
+		within = append(within, e)
+		return true
+	})
+	for _, e := range within {
+		b.entries.Delete(e)
+	}
+	// What touches the new span becomes a part of it.
+	var joined []span
+	b.spans.Descend(span{start: end}, func(s span) bool {
+		if bytes.Compare(s.end, start) < 0 {
+			return false
+		}
+		joined = append(joined, s)
+		return true
+	})
+	for _, s := range joined {
+		b.spans.Delete(s)
+		if bytes.Compare(s.start, start) < 0 {
+			start = s.start
+		}
+		if bytes.Compare(s.end, end) > 0 {
+			end = s.end
+		}
+	}
+	b.spans.Set(span{start, end})
+}
+
+// find looks a key up. known is true if the buffer knows that there is a value, or that
+// there is none (nil): then what is older does not count.
+func (b *buffer) find(key []byte) (value []byte, known bool) {
+	if e, ok := b.entries.Get(newEntry(key, nil)); ok {
+		return e.value, true
+	}
+	_, covered := b.covering(key)
+	return nil, covered
+}
+
+// covering returns the span that the key lies in, if there is one.
+func (b *buffer) covering(key []byte) (found span, ok bool) {
+	if b.spans.Len() == 0 {
+		return span{}, false
+	}
+	b.spans.Descend(span{start: key}, func(s span) bool {
+		found, ok = s, bytes.Compare(key, s.end) < 0
+		return false
+	})
+	return found, ok
+}
+
+// writes are what a batch has gathered, in order.
+type writes struct {
+	list []write
+	// slab is where keys and values are put; what was put there stays where it is.
+	slab  []byte
+	bytes int
+}
+
+// write sets or deletes a key, or deletes the keys from key to until if that is not nil.
+type write struct {
+	entry
+	until []byte
+}
+
+// slabBytes is the size of the pieces of memory for keys and values.
+const slabBytes = 64 << 10
+
+// reserve returns room for n bytes, which is zero.
+func (w *writes) reserve(n int) []byte {
+	if w.slab == nil || n > cap(w.slab)-len(w.slab) {
+		w.slab = make([]byte, 0, max(n, slabBytes))
+	}
+	at := len(w.slab)
+	w.slab = w.slab[:at+n]
+	w.bytes += n
+	return w.slab[at : at+n : at+n]
+}
+
+func (w *writes) copyOf(b []byte) []byte {
+	room := w.reserve(len(b))
+	copy(room, b)
+	return room
+}
+
+// set sets a key, both of which are copied.
+func (w *writes) set(key, value []byte) { w.add(w.copyOf(key), w.copyOf(value)) }
+
+// add sets a key. Both are of reserve, and not changed any more.
+func (w *writes) add(key, value []byte) {
+	w.list = append(w.list, write{entry: newEntry(key, value)})
+}
+
+// delete deletes a key, which is copied.
+func (w *writes) delete(key []byte) { w.add(w.copyOf(key), nil) }
+
+// deleteRange deletes the keys from start on that are less than end; both are copied.
+func (w *writes) deleteRange(start, end []byte) {
+	w.list = append(w.list, write{entry: newEntry(w.copyOf(start), nil), until: w.copyOf(end)})
+}

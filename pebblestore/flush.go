@@ -1,0 +1,246 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"tidemark/internal/planted"
+)
+
+// What batches commit goes to the active buffer of the generation. When that is full it is
+// flushed: its whole content becomes one batch of the database, sorted, with the applied
+// record of its last commit. So the database is at every moment the state behind some entry
+// of the log, and after a crash the log is applied again from there.
+//
+// Batches of more than half a memtable are taken by the database as they are, in place of a memtable.
+
+// buffers are those of a generation.
+type buffers struct {
+	// mu guards what follows, and that a view sees a buffer or its flushed content.
+	mu sync.Mutex
+	// active gets what is committed, and flushing is on its way into the database, or nil.
+	active, flushing *buffer
+	// frozen is a copy of active for views, or nil if that was changed since.
+	frozen *buffer
+	// drained is told when flushing became nil.
+	drained *sync.Cond
+	// limit is how many bytes active may have, and trimDelay how long it may keep spans; 0 is for ever.
+	limit     int
+	trimDelay time.Duration
+	// flushed is the applied index that the database has.
+	flushed uint64
+
+	// flush is held by whoever flushes.
+	flush sync.Mutex
+	// wake has what was rotated flushed, due rotates what has spans, and stop ends both, which done tells.
+	wake chan struct{}
+	due  *time.Timer
+	stop chan struct{}
+	done chan struct{}
+}
+
+func (b *buffers) init(o *Options, flushed uint64) {
+	b.active, b.limit, b.trimDelay, b.flushed = newBuffer(), int(o.MemTableBytes), o.TrimFlushDelay, flushed
+	b.due = time.NewTimer(math.MaxInt64)
+	b.drained = sync.NewCond(&b.mu)
+	b.wake, b.stop, b.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+}
+
+// layered returns what hides the database now, the newest first. The caller holds mu.
+func (b *buffers) layered() []*buffer {
+	var list []*buffer
+	if !b.active.empty() {
+		if b.frozen == nil {
+			b.frozen = b.active.freeze()
+		}
+		list = append(list, b.frozen)
+	}
+	if b.flushing != nil {
+		list = append(list, b.flushing)
+	}
+	return list
+}
+
+// iterate returns an iterator over the state of now.
+func (g *generation) iterate() (*iterator, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return layers{g.layered(), g.db}.iterate()
+}
+
+// iterateLive is iterate for the writer: nothing changes while it has a batch open, so
+// that it needs no copy of the active buffer.
+func (g *generation) iterateLive() (*iterator, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	list := make([]*buffer, 0, 2)
+	if !g.active.empty() {
+		list = append(list, g.active)
+	}
+	if g.flushing != nil {
+		list = append(list, g.flushing)
+	}
+	return layers{list, g.db}.iterate()
+}
+
+// commit makes writes visible, and waits first for a flush if the buffer is full.
+func (g *generation) commit(w *writes) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for !g.active.empty() && g.active.bytes >= g.limit {
+		if g.flushing == nil {
+			g.rotate()
+			g.wakeFlush()
+			break
+		}
+		g.drained.Wait()
+	}
+	spans := g.active.spans.Len()
+	g.active.apply(w)
+	g.frozen = nil
+	if spans == 0 && g.active.spans.Len() > 0 && g.trimDelay > 0 {
+		g.due.Reset(g.trimDelay)
+	}
+}
+
+// rotate makes the active buffer the one that is flushed. The caller holds mu, and there is
+// no other one.
+func (b *buffers) rotate() {
+	b.flushing, b.active, b.frozen = b.active, newBuffer(), nil
+}
+
+// rotateSpans rotates the active buffer if it has spans: the space of what was trimmed
+// comes back by compactions, which are of tables only.
+func (b *buffers) rotateSpans() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.active.spans.Len() == 0:
+	case b.flushing != nil:
+		b.due.Reset(b.trimDelay)
+	default:
+		b.rotate()
+	}
+}
+
+func (b *buffers) wakeFlush() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// flushUntil flushes what was rotated, until the generation is closed.
+func (g *generation) flushUntil(e *events) {
+	defer close(g.done)
+	for {
+		select {
+		case <-g.stop:
+			return
+		case <-g.wake:
+		case <-g.due.C:
+			g.rotateSpans()
+		}
+		if err := g.flushRotated(e); err != nil {
+			// The writer waits for it, and the database has not said that it can go on.
+			e.fatal(fmt.Sprintf("flush: %v", err))
+		}
+	}
+}
+
+// flushAll puts everything that was committed before the call into the database.
+func (g *generation) flushAll(e *events) error {
+	// At most two: one that is on its way, and the active one.
+	for range 2 {
+		g.mu.Lock()
+		if g.flushing == nil && !g.active.empty() {
+			g.rotate()
+		}
+		waiting := g.flushing != nil
+		g.mu.Unlock()
+		if !waiting {
+			return nil
+		}
+		if err := g.flushRotated(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flushRotated puts the rotated buffer into the database, if there still is one.
+func (g *generation) flushRotated(e *events) error {
+	g.flush.Lock()
+	defer g.flush.Unlock()
+	g.mu.Lock()
+	b := g.flushing
+	g.mu.Unlock()
+	if b == nil {
+		return nil
+	}
+	err := e.guard("flush", func() error { return g.write(b) })
+	if err != nil {
+		return wrapPebble(err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.flushing = nil
+	g.drained.Broadcast()
+	return nil
+}
+
+// write commits a buffer to the database, all of it or nothing.
+func (g *generation) write(b *buffer) (err error) {
+	record, _ := b.find(keyApplied)
+	applied, err := decodeApplied(record)
+	if err != nil {
+		return err
+	}
+	if planted.Is(planted.AppliedOutsideBatch) {
+		// Before the rest, and synced: a crash between the two leaves an index whose data is missing.
+		if err := g.db.Set(keyApplied, record, pebble.Sync); err != nil {
+			return err
+		}
+	}
+	out := g.db.NewBatchWithSize(b.bytes)
+	defer func() { err = errors.Join(err, out.Close()) }()
+	// For the log only: the index before, so that a hole in the logs shows.
+	if err := out.LogData(binary.BigEndian.AppendUint64(nil, g.flushed), nil); err != nil {
+		return err
+	}
+	b.spans.Scan(func(s span) bool {
+		err = out.DeleteRange(s.start, s.end, nil)
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
+	b.entries.Scan(func(e entry) bool {
+		if e.value == nil {
+			err = out.Delete(e.key, nil)
+		} else {
+			err = out.Set(e.key, e.value, nil)
+		}
+		return err == nil
+	})
+	if err == nil {
+		err = out.Commit(pebble.NoSync)
+	}
+	if err == nil {
+		g.flushed = applied.Index
+	}
+	return err
+}
+
+// closeDatabase ends the background flush and closes the database. What was not flushed is lost.
+func (g *generation) closeDatabase() error {
+	close(g.stop)
+	<-g.done
+	return wrapPebble(g.db.Close())
+}
