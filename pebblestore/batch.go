@@ -19,14 +19,24 @@ import (
 type Batch struct {
 	store *Store
 	view  *view
-	out   writes
 	err   error // the first that a write met, which Commit returns
 	done  bool
 
-	heads      map[tidemark.TimelineID]*tidemark.Head
-	headOrder  []*tidemark.Head // of heads, those to write, in the order of their first change
-	nextNumber uint64           // 0 until a timeline is created
-	created    map[uint64]tidemark.TimelineID
+	*gathered
+	nextNumber uint64 // 0 until a timeline is created
+	// feed is the start of the change feed, if it was set.
+	feed    *feed
+	applied *tidemark.Applied
+	level   uint32 // 0 if it was not set
+}
+
+// gathered is what a batch has so far. Its memory serves one batch after the other.
+type gathered struct {
+	out writes
+
+	heads   []tidemark.Head             // those to write, in the order of their first change
+	headAt  map[tidemark.TimelineID]int // where a timeline is in heads
+	created map[uint64]tidemark.TimelineID
 
 	// places are the dedupe entries of this batch, those that it deletes without a SeqID,
 	// and the records that they point to.
@@ -50,10 +60,8 @@ type Batch struct {
 	// sentAt are the messages that they are of, as far as they are of this batch.
 	sentAt map[placeKey]tidemark.SeqID
 
-	// changes are what was changed since the last EndEntry, and feed is the start of the
-	// change feed, if it was set.
+	// changes are what was changed since the last EndEntry.
 	changes []tidemark.ChangeRun
-	feed    *feed
 
 	// redacted are the messages that this batch redacts, with their users, and blocks the
 	// counts that it changes; see redactions.go.
@@ -61,9 +69,56 @@ type Batch struct {
 	blocks   map[redactedBlock]uint64
 	// deliveries are the lists of this batch; see deliveries.go.
 	deliveries map[recordKey][]Delivery
+}
 
-	applied *tidemark.Applied
-	level   uint32 // 0 if it was not set
+func newGathered() *gathered {
+	return &gathered{
+		headAt:     make(map[tidemark.TimelineID]int),
+		created:    make(map[uint64]tidemark.TimelineID),
+		places:     make(map[placeKey]DedupeEntry),
+		records:    make(map[recordKey][]byte),
+		cursors:    make(map[placeKey]*cursorChange),
+		policies:   make(map[string]bool),
+		cleared:    make(map[uint64]bool),
+		attributes: make(map[uint64]tidemark.Attributes),
+		recipients: make(map[uint64]*RecipientSet),
+		sent:       make(map[placeKey]uint64),
+		sentAt:     make(map[placeKey]tidemark.SeqID),
+		redacted:   make(map[recordKey]string),
+		blocks:     make(map[redactedBlock]uint64),
+		deliveries: make(map[recordKey][]Delivery),
+	}
+}
+
+// maxReusedWrites bounds the batches whose memory is used again: what a large one leaves is
+// dear to clear for a small one, and to keep.
+const maxReusedWrites = 8192
+
+// reset returns memory for the next batch.
+func (g *gathered) reset() *gathered {
+	if len(g.out.list) > maxReusedWrites {
+		next := newGathered()
+		next.out.slab = g.out.slab
+		return next
+	}
+	clear(g.out.list) // so that what they point to can go
+	g.out.list, g.out.bytes = g.out.list[:0], 0
+	g.heads, g.cursorOrder, g.changes = g.heads[:0], g.cursorOrder[:0], g.changes[:0]
+	clear(g.headAt)
+	clear(g.created)
+	clear(g.places)
+	clear(g.records)
+	clear(g.cursors)
+	clear(g.policies)
+	clear(g.cleared)
+	clear(g.attributes)
+	clear(g.recipients)
+	clear(g.sent)
+	clear(g.sentAt)
+	clear(g.redacted)
+	clear(g.blocks)
+	clear(g.deliveries)
+	return g
 }
 
 // placeKey is a message id, a reader or a user within a timeline.
@@ -89,7 +144,8 @@ func (s *Store) NewBatch() *Batch {
 	if !s.batchOpen.CompareAndSwap(false, true) {
 		panic("pebblestore: a batch is open already; there may be one writer")
 	}
-	b := &Batch{store: s}
+	s.gathered = s.gathered.reset()
+	b := &Batch{store: s, gathered: s.gathered}
 	g, err := s.acquire()
 	if err != nil {
 		b.err = err
@@ -97,21 +153,7 @@ func (s *Store) NewBatch() *Batch {
 	}
 	if b.view, err = openView(g, g.iterateLive); err != nil {
 		b.err = err
-		return b
 	}
-	b.heads = make(map[tidemark.TimelineID]*tidemark.Head)
-	b.places = make(map[placeKey]DedupeEntry)
-	b.records = make(map[recordKey][]byte)
-	b.cursors = make(map[placeKey]*cursorChange)
-	b.cleared = make(map[uint64]bool)
-	b.attributes = make(map[uint64]tidemark.Attributes)
-	b.recipients = make(map[uint64]*RecipientSet)
-	b.sent = make(map[placeKey]uint64)
-	b.sentAt = make(map[placeKey]tidemark.SeqID)
-	b.created = make(map[uint64]tidemark.TimelineID)
-	b.redacted = make(map[recordKey]string)
-	b.blocks = make(map[redactedBlock]uint64)
-	b.deliveries = make(map[recordKey][]Delivery)
 	return b
 }
 
@@ -127,8 +169,8 @@ func (b *Batch) Head(id tidemark.TimelineID) (tidemark.Head, bool, error) {
 
 // AnyHead is Head, and returns those of deleted timelines too.
 func (b *Batch) AnyHead(id tidemark.TimelineID) (tidemark.Head, bool, error) {
-	if h, ok := b.heads[id]; ok {
-		return *h, true, nil
+	if at, ok := b.headAt[id]; ok {
+		return b.heads[at], true, nil
 	}
 	if b.err != nil {
 		return tidemark.Head{}, false, b.err
@@ -164,9 +206,7 @@ func (b *Batch) CreateTimeline(id tidemark.TimelineID, now tidemark.Time) tidema
 		CreatedTime: now, LastTime: now, Digest: tidemark.InitialDigest(id),
 	}
 	b.nextNumber++
-	if b.created != nil {
-		b.created[h.Number] = id
-	}
+	b.created[h.Number] = id
 	b.out.set(appendNumberKey(nil, h.Number), []byte(id))
 	b.PutHead(h)
 	return h
@@ -174,22 +214,19 @@ func (b *Batch) CreateTimeline(id tidemark.TimelineID, now tidemark.Time) tidema
 
 // PutHead replaces the head of its timeline.
 func (b *Batch) PutHead(h tidemark.Head) {
-	known, ok := b.heads[h.Timeline]
-	if !ok {
-		known = new(tidemark.Head)
-		if b.heads != nil {
-			b.heads[h.Timeline] = known
-		}
-		b.headOrder = append(b.headOrder, known)
+	if at, ok := b.headAt[h.Timeline]; ok {
+		b.heads[at] = h
+		return
 	}
-	*known = h
+	b.headAt[h.Timeline] = len(b.heads)
+	b.heads = append(b.heads, h)
 }
 
-// Timelines are those whose heads were put, also after the batch has ended.
+// Timelines are those whose heads were put, also after the batch has ended, until the next one.
 func (b *Batch) Timelines() iter.Seq[tidemark.TimelineID] {
 	return func(yield func(tidemark.TimelineID) bool) {
-		for _, h := range b.headOrder {
-			if !yield(h.Timeline) {
+		for i := range b.heads {
+			if !yield(b.heads[i].Timeline) {
 				return
 			}
 		}
@@ -340,8 +377,8 @@ func (b *Batch) Commit() error {
 		return fmt.Errorf("commit batch: %w", err)
 	}
 	g.commit(&b.out)
-	for _, h := range b.headOrder {
-		b.store.heads.put(h.Timeline, *h)
+	for i := range b.heads {
+		b.store.heads.put(b.heads[i].Timeline, b.heads[i])
 	}
 	b.rememberSent()
 	b.store.didRedact(b.redacted)
@@ -355,7 +392,8 @@ func (b *Batch) Commit() error {
 // writeRecords adds what can change more than once within a batch.
 func (b *Batch) writeRecords() {
 	var key, value []byte
-	for _, h := range b.headOrder {
+	for i := range b.heads {
+		h := &b.heads[i]
 		key, value = appendHeadKey(key[:0], h.Timeline), appendHead(value[:0], h)
 		b.out.set(key, value)
 	}

@@ -208,7 +208,7 @@ func (g *generation) write(b *buffer) (err error) {
 			return err
 		}
 	}
-	out := g.db.NewBatchWithSize(b.bytes)
+	out := g.db.NewBatchWithSize(b.batchBytes())
 	defer func() { err = errors.Join(err, out.Close()) }()
 	// For the log only: the index before, so that a hole in the logs shows.
 	if err := out.LogData(binary.BigEndian.AppendUint64(nil, g.flushed), nil); err != nil {

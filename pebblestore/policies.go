@@ -53,9 +53,6 @@ func (b *Batch) SetPolicy(p *tidemark.Policy) error {
 	if b.err != nil {
 		return b.err
 	}
-	if b.policies == nil {
-		b.policies = make(map[string]bool)
-	}
 	b.policies[p.Prefix] = !p.Empty()
 	if p.Empty() {
 		b.out.delete(appendPolicyKey(nil, p.Prefix))

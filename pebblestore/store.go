@@ -38,6 +38,8 @@ type Store struct {
 	inForce   current
 	// batchOpen is true from NewBatch to Commit or Discard.
 	batchOpen atomic.Bool
+	// gathered is the memory of batches, used by the one at a time.
+	gathered *gathered
 	// heads and sent are used by the one batch and by Install, which excludes it.
 	heads recent[tidemark.TimelineID, tidemark.Head]
 	sent  recent[placeKey, uint64]
@@ -63,6 +65,7 @@ func Open(dir string, o Options) (*Store, error) {
 		s.fs, s.closeFS = vfs.WithDiskHealthChecks(vfs.Default, diskSlowAfter, nil, s.events.slow)
 	}
 	s.fs = orderedMarkers{s.fs}
+	s.gathered = newGathered()
 	s.heads.limit, s.sent.limit = o.HeadCacheEntries, o.HeadCacheEntries
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), s.releaseFS())
