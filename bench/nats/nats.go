@@ -47,7 +47,8 @@ func (s *System) Describe() system.Description {
 		Retry:        "recognized by its message id for two minutes",
 		Config: "Three `nats-server` with routes on loopback and `jetstream { sync_interval: always }`; one file stream of `tl.>` with `Replicas: 3`, `Duplicates: 2m` and `AllowDirect`. " +
 			"One connection, to the node that leads the stream. Publish: `PublishMsg` with a message id; 4,096 in flight: `PublishMsgAsync`. " +
-			"Reads: a direct get of a batch of one subject, or a pull consumer of one subject that is made for two pages and fetches 100 twice. Tail: one ordered consumer of all subjects.",
+			"Reads: a direct get of a batch of one subject, or a pull consumer of one subject that is made for two pages and fetches 100 twice; the messages of a subject lie among those of all others. " +
+			"Tail: one ordered consumer of all subjects.",
 		Ways: map[system.Kind][]string{
 			system.Append:    {wayPublish},
 			system.Pipelined: {wayPublish},

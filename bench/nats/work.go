@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"tidemark/bench/system"
+	"tidemark/internal/load"
 )
 
 const (
@@ -157,8 +159,12 @@ func directGet(connection *nats.Conn, callers int) (func(context.Context, int) e
 }
 
 const (
-	// fetchTimeout is how long a fetch may take.
+	// fetchTimeout is how long a fetch may take, and inactive how long a consumer stays that is
+	// not used: longer than the two fetches may be apart.
 	fetchTimeout = 10 * time.Second
+	inactive     = 10 * time.Second
+	// heardOf is how long a node may take to hear of a consumer.
+	heardOf = time.Millisecond
 	// pagesOfConsumer is how many pages a timeline has.
 	pagesOfConsumer = system.Backlog / system.Page
 )
@@ -175,7 +181,7 @@ func fetch(js jetstream.JetStream, callers int) func(context.Context, int) error
 		if r.pages == 0 {
 			var err error
 			r.consumer, err = js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
-				FilterSubject: subject(system.AnyTimeline()), AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Second,
+				FilterSubject: subject(system.AnyTimeline()), AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: inactive,
 			})
 			if err != nil {
 				return err
@@ -183,19 +189,28 @@ func fetch(js jetstream.JetStream, callers int) func(context.Context, int) error
 			r.pages = pagesOfConsumer
 		}
 		r.pages--
-		page, err := r.consumer.Fetch(system.Page, jetstream.FetchMaxWait(fetchTimeout))
-		if err != nil {
-			return err
+		err := fetchPage(r.consumer)
+		// The node that we are connected to may not have heard of a new consumer yet.
+		for errors.Is(err, nats.ErrNoResponders) && load.SleepUntil(ctx, time.Now().Add(heardOf)) == nil {
+			err = fetchPage(r.consumer)
 		}
-		got := 0
-		for range page.Messages() {
-			got++
-		}
-		if page.Error() == nil && got != system.Page {
-			return fmt.Errorf("a page has %d messages", got)
-		}
-		return page.Error()
+		return err
 	}
+}
+
+func fetchPage(consumer jetstream.Consumer) error {
+	page, err := consumer.Fetch(system.Page, jetstream.FetchMaxWait(fetchTimeout))
+	if err != nil {
+		return err
+	}
+	got := 0
+	for range page.Messages() {
+		got++
+	}
+	if page.Error() == nil && got != system.Page {
+		return fmt.Errorf("a page has %d messages", got)
+	}
+	return page.Error()
 }
 
 func catchUp(ctx context.Context, js jetstream.JetStream) error {

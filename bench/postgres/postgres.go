@@ -52,7 +52,7 @@ func (s *System) Describe() system.Description {
 		Acknowledged: "fsynced by the only node",
 		Retry:        retry,
 		Config: "`fsync=on`, `synchronous_commit=on`, `shared_buffers=1GB`, the rest as by default. One statement adds 1 to the counter of the timeline and inserts the message, with a primary key of timeline " +
-			"and number and a unique index of timeline and message id. A pool with one connection for each caller, prepared statements.",
+			"and number and a unique index of timeline and message id. A pool of up to 64 connections (256 do no more), prepared statements.",
 		Ways: map[system.Kind][]string{system.Append: {wayInsert}, system.Read: {waySelect}},
 	}
 }
@@ -127,9 +127,7 @@ func (s *System) program(name string) string { return filepath.Join(s.bin, name)
 
 const (
 	superuser = "postgres"
-	// maxConnections is more than there are callers, with some for the standbys and us.
-	maxConnections = "400"
-	schema         = `
+	schema    = `
 CREATE TABLE timeline (name text PRIMARY KEY, last bigint NOT NULL);
 CREATE TABLE message (
 	timeline text NOT NULL, seq bigint NOT NULL, id uuid NOT NULL, sender text NOT NULL, payload bytea NOT NULL, at timestamptz NOT NULL DEFAULT now(),
@@ -191,7 +189,7 @@ func (s *System) start(ctx context.Context, c *cluster, name, data, address stri
 		// It ends its children at once, which SIGKILL would leave to find out.
 		Death: syscall.SIGQUIT,
 		Args: []string{"-D", data, "-p", port, "-c", "listen_addresses=" + host, "-c", "unix_socket_directories=" + data,
-			"-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffers=1GB", "-c", "max_connections=" + maxConnections},
+			"-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffers=1GB"},
 	})
 	if err != nil {
 		return err

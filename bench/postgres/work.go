@@ -29,6 +29,10 @@ FROM generate_series(1, $1::int) m, generate_series(0, $2::int - 1) n
 ORDER BY m, n`
 )
 
+// poolSize is how many connections there are at most. 256 were measured to do no more, with
+// longer tails and twice the memory.
+const poolSize = 64
+
 func timeline(n int) string { return "tl/" + strconv.Itoa(n) }
 
 // Fill implements system.Cluster. The order is that of the messages' numbers: each
@@ -49,12 +53,7 @@ func (c *cluster) Fill(ctx context.Context) error {
 
 // Open implements system.Cluster.
 func (c *cluster) Open(ctx context.Context, kind system.Kind, way string, callers int) (*system.Driver, error) {
-	config, err := pgxpool.ParseConfig(url(c.primary))
-	if err != nil {
-		return nil, err
-	}
-	config.MinConns, config.MaxConns = int32(callers), int32(callers)
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	pool, err := connect(ctx, c.primary, min(callers, poolSize))
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +72,35 @@ func (c *cluster) Open(ctx context.Context, kind system.Kind, way string, caller
 		return nil, system.UnknownWay(kind, way)
 	}
 	return d, nil
+}
+
+// connect returns a pool in which all connections are made, each of which takes the server
+// some milliseconds.
+func connect(ctx context.Context, address string, connections int) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url(address))
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = int32(connections)
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	taken := make([]*pgxpool.Conn, 0, connections)
+	for err == nil && len(taken) < connections {
+		var connection *pgxpool.Conn
+		if connection, err = pool.Acquire(ctx); err == nil {
+			taken = append(taken, connection)
+		}
+	}
+	for _, connection := range taken {
+		connection.Release()
+	}
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
 }
 
 // row is one of a page.

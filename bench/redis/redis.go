@@ -101,7 +101,9 @@ func (s *System) Start(ctx context.Context, dir string) (_ system.Cluster, err e
 		if err != nil {
 			return nil, err
 		}
-		args := []string{"--bind", host, "--port", port, "--dir", dirs[i], "--appendonly", "yes", "--appendfsync", "always", "--save", ""}
+		args := []string{"--bind", host, "--port", port, "--dir", dirs[i], "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+			// A replica that connects need not wait for others.
+			"--repl-diskless-sync-delay", "0"}
 		if i > 0 {
 			primaryHost, primaryPort, err := net.SplitHostPort(c.primary)
 			if err != nil {
@@ -109,12 +111,12 @@ func (s *System) Start(ctx context.Context, dir string) (_ system.Cluster, err e
 			}
 			args = append(args, "--replicaof", primaryHost, primaryPort)
 		}
-		server, err := c.Group.Start(process.Command{Name: name, Path: s.binary, Args: args, Log: filepath.Join(dir, name+".log")})
-		if err != nil {
+		if _, err := c.Group.Start(process.Command{Name: name, Path: s.binary, Args: args, Log: filepath.Join(dir, name+".log")}); err != nil {
 			return nil, err
 		}
-		address := addresses[i]
-		if err := server.WaitReady(ctx, func(ctx context.Context) error { return serves(ctx, address, i > 0) }); err != nil {
+	}
+	for i, server := range c.Group {
+		if err := server.WaitReady(ctx, func(ctx context.Context) error { return serves(ctx, addresses[i], i > 0) }); err != nil {
 			return nil, err
 		}
 	}

@@ -77,8 +77,12 @@ func summary(run *result.Run) string {
 	if run.Failed != "" {
 		return fmt.Sprintf("%s, %s: %s", run.System, run.Way, run.Failed)
 	}
-	return fmt.Sprintf("%s, %s: %.0f messages/s, p50 %v, p99 %v, %v of processors, %d MiB, %.0f bytes written",
-		run.System, run.Way, run.Messages, run.Latency.P50, run.Latency.P99, run.Processor, run.Memory>>20, run.Written)
+	latency := ""
+	if run.Latency.Count > 0 {
+		latency = fmt.Sprintf("p50 %v, p99 %v, ", run.Latency.P50, run.Latency.P99)
+	}
+	return fmt.Sprintf("%s, %s: %.0f messages/s, %s%v of processors, %d MiB, %.0f bytes written",
+		run.System, run.Way, run.Messages, latency, run.Processor, run.Memory>>20, run.Written)
 }
 
 // startTimeout bounds starting a system and filling its timelines.
@@ -147,11 +151,40 @@ func (r *Runner) start(ctx context.Context, step Step, dir string) (system.Clust
 		return nil, err
 	}
 	if step.Work.Kind.NeedsBacklog() {
-		if err := cluster.Fill(ctx); err != nil {
+		err := cluster.Fill(ctx)
+		if err == nil {
+			err = rest(ctx, cluster)
+		}
+		if err != nil {
 			return nil, errors.Join(err, cluster.Stop())
 		}
 	}
 	return cluster, nil
+}
+
+const (
+	// restInterval is how often servers are asked whether they rest, which they do if they
+	// use less than restShare of a processor; restTimeout is how long they have.
+	restInterval = 500 * time.Millisecond
+	restShare    = 0.1
+	restTimeout  = 15 * time.Second
+)
+
+// rest waits until the servers have done what filling the timelines left them to do, such as
+// compactions, as far as that comes to an end.
+func rest(ctx context.Context, cluster system.Cluster) error {
+	before, err := process.ReadUsage(cluster.PIDs())
+	for deadline := time.Now().Add(restTimeout); err == nil && time.Now().Before(deadline); {
+		if err = load.SleepUntil(ctx, time.Now().Add(restInterval)); err != nil {
+			return err
+		}
+		var now process.Usage
+		if now, err = process.ReadUsage(cluster.PIDs()); now.Since(before).Processor.Seconds() < restShare*restInterval.Seconds() {
+			break
+		}
+		before = now
+	}
+	return err
 }
 
 // patience is how much longer than planned a run may take before its calls are ended.
