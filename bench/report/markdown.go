@@ -50,7 +50,7 @@ var reading = strings.Join([]string{
 		system.Payload, count(system.Timelines)),
 	"- **The machine is shared** by all servers of a system and the load. A system that needs less of the processors leaves more for the load; on a machine for each node all figures would be larger. **Hold the ratios, not the rates.**",
 	"- **In turn**: each round does each work with each system once, one after the other (A B C A B C …). For each run the servers are started with no data, and none of another system run; what earlier runs wrote is on the disk by then.",
-	"- **Rates** are medians over the rounds, with the least and the largest. **Ratios** are taken within each round, and then their median and spread: above 1, Tidemark does more. A spread that has 1 in it says that the machine's noise decides.",
+	"- **Rates** are medians over the rounds, with the least and the largest. **Ratios** are taken within each round, and then their median and spread: above 1, Tidemark does more; below 1, in bold, the peer does. A spread that has 1 in it says that the machine's noise decides.",
 	"- **p50 and p99** are of one call, from before it was made until it was acknowledged; the median over the rounds.",
 	"- **Processor, memory and disk** are those of the servers alone: time on processors of all nodes, resident memory of the largest node at the end of a run (of one with several processes, what they share is counted once), and bytes that all nodes caused to be written to the disk, by the kernel's count.",
 	"- **A run in which a call failed has no rate**; its share of failed calls is given in its place.",
@@ -113,6 +113,8 @@ func cells(f field, c *contender, ours []*contender) []string {
 			row = append(row, "")
 		case rounds == 0:
 			row = append(row, "–")
+		case r.median < 1 && !c.system.Ours && !c.system.Ceiling:
+			row = append(row, "**"+ratio(r)+"**")
 		default:
 			row = append(row, ratio(r))
 		}
