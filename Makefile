@@ -11,13 +11,14 @@ TIMES ?= 20
 TRIALS ?= 20
 SUBSCRIPTIONS ?= 100000
 PEERS ?=
+GROWTH ?=
 CHAT ?= $(CURDIR)/testdata/irc-sample.jsonl.gz
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo run test coverage bench check verify-format verify-vet verify-staticcheck \
 	verify-generated fix-format fix-generated test-chat test-search test-snapshot-1gib test-restart-5m fuzz sim sim-bugs jepsen-smoke jepsen jepsen-scripts \
-	jepsen-failover jepsen-bugs bench-tail bench-fanout bench-peers clean
+	jepsen-failover jepsen-bugs bench-tail bench-fanout bench-growth bench-peers clean
 
 help: ## print the targets
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -115,6 +116,9 @@ bench-tail: build ## tails of three nodes: memory of a subscription, latency of 
 
 bench-fanout: build ## fan-outs of three nodes to sets of 10 to 5,000 inboxes: entries a second, bytes of the Raft log
 	$(BIN) bench fanout --local 3 --sets 10,100,500,5000
+
+bench-growth: build ## what growth of messages, timelines, payloads and tails costs, into docs/growth.md; GROWTH=flags, such as GROWTH="--dimensions tails"
+	$(BIN) bench growth --local 3 --markdown docs/growth.md $(GROWTH)
 
 bench-peers: ## the same work by NATS JetStream, etcd, Redis, PostgreSQL and the bare library, into docs/benchmarks.md; PEERS=flags, such as PEERS=--resume
 	go run -C bench . $(PEERS)

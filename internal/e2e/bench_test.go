@@ -303,3 +303,77 @@ func TestBenchMixed(t *testing.T) {
 	// Nothing answers, and that does not take forever.
 	wantFailure(t, tidemark(t, "", "bench", "mixed", "--users", "10", "--timeout", "300ms", "--endpoints", "127.0.0.1:1"), 1, "make the groups")
 }
+
+// The benchmark of growth has a cluster grow step by step, stops, kills and adds nodes
+// meanwhile, and writes tables and plots, also part by part.
+func TestBenchGrowth(t *testing.T) {
+	t.Parallel()
+	page := filepath.Join(t.TempDir(), "growth.md")
+	grow := func(args ...string) (report struct {
+		Dimensions []struct {
+			Name  string `json:"name"`
+			Steps []struct {
+				Messages int64 `json:"messages"`
+				Tails    int   `json:"tails"`
+				Calls    []struct {
+					Call string `json:"call"`
+					benchRun
+				} `json:"calls"`
+				Space struct {
+					Store    float64 `json:"store_bytes"`
+					Resident int64   `json:"resident_bytes"`
+					Live     int64   `json:"live_bytes"`
+				} `json:"space"`
+				Times map[string]any `json:"times"`
+			} `json:"steps"`
+		} `json:"dimensions"`
+	}) {
+		measured := tidemark(t, "", append([]string{"bench", "growth", "--fixed-messages", "1000", "--callers", "4", "--warmup", "20ms", "--duration", "200ms", "--markdown", page, "-o", "json"}, args...)...)
+		if measured.status != 0 {
+			t.Fatalf("%+v", measured)
+		}
+		parse(t, measured.stdout, &report)
+		return report
+	}
+	report := grow("--dimensions", "messages", "--messages", "40,200", "--timelines", "1,10", "--burst", "50")
+	if len(report.Dimensions) != 1 || len(report.Dimensions[0].Steps) != 2 {
+		t.Fatalf("%+v", report)
+	}
+	for i, step := range report.Dimensions[0].Steps {
+		if want := []int64{40, 200}[i]; step.Messages < want || step.Space.Store <= 0 || step.Space.Live <= 0 || step.Space.Resident < step.Space.Live || len(step.Calls) != 3 {
+			t.Errorf("%+v", step)
+		}
+		for _, call := range step.Calls {
+			wantRun(t, call.benchRun, map[string]string{"append": "message", "newest page": "page", "forward page": "page"}[call.Call])
+		}
+		for _, name := range []string{"snapshot_max_ns", "backup_ns", "start_ns", "start_after_kill_ns", "catch_up_ns", "join_ns"} {
+			if took, ok := step.Times[name].(float64); !ok || took <= 0 {
+				t.Errorf("%s: %v", name, step.Times[name])
+			}
+		}
+	}
+	if report = grow("--dimensions", "tails", "--tails", "0,100"); len(report.Dimensions) != 1 || len(report.Dimensions[0].Steps) != 2 || report.Dimensions[0].Steps[1].Tails != 100 {
+		t.Fatalf("%+v", report)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"## Messages", "| forward page | 40 | 2 |", "(growth/messages.svg)", "## Tails", "| append | 100 |", "--tails=0,100"} {
+		if !strings.Contains(string(text), part) {
+			t.Errorf("the page does not have %q:\n%s", part, text)
+		}
+	}
+	for _, name := range []string{"messages.svg", "tails.svg", "measured.json"} {
+		if _, err := os.Stat(filepath.Join(strings.TrimSuffix(page, ".md"), name)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, wrong := range [][2]string{
+		{"--messages=10,5", "messages must rise"}, {"--tails=100001", "tails must be 0 to 100000"}, {"--payloads=0", "payloads must be 1 to"}, {"--local=2", "local must be 3 to 5"}, {"--dimensions=age", "dimensions must be of"},
+	} {
+		wantFailure(t, tidemark(t, "", "bench", "growth", wrong[0]), 1, wrong[1])
+	}
+	wantFailure(t, tidemark(t, "", "bench", "growth", "--endpoints", "127.0.0.1:1"), 2, "it takes --local")
+	wantFailure(t, tidemark(t, "", "bench", "growth", "--markdown", "no/such/growth.md"), 2, "--markdown:", "no/such")
+}

@@ -40,7 +40,7 @@ page of its own, with charts.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.benchAppendCommand(), a.benchReadCommand(), a.benchSyncCommand(), a.benchTailCommand(), a.benchFanOutCommand(), a.benchAckCommand(), a.benchMixedCommand())
+	cmd.AddCommand(a.benchAppendCommand(), a.benchReadCommand(), a.benchSyncCommand(), a.benchTailCommand(), a.benchFanOutCommand(), a.benchAckCommand(), a.benchMixedCommand(), a.benchGrowthCommand())
 	return cmd
 }
 
