@@ -202,7 +202,7 @@ func (c *GrowthConfig) clusters(dimension string) (clusters [][]size) {
 		each := max(c.Messages[len(c.Messages)-1]/c.Timelines[len(c.Timelines)-1], 1)
 		var sizes []size
 		for _, messages := range c.Messages {
-			sizes = append(sizes, size{timelines: max(messages/each, 1), each: each, payload: c.Payload, long: true})
+			sizes = append(sizes, size{timelines: (messages + each - 1) / each, each: each, payload: c.Payload, long: true})
 		}
 		return [][]size{sizes}
 	case GrowTimelines:

@@ -92,13 +92,15 @@ const (
 	// growthPoll is how often a node is asked how far it is.
 	growthPoll = 50 * time.Millisecond
 	// settleLimit bounds how long the nodes may go on with compactions before what they wrote
-	// is counted, and calm is how often in a row they must be found without any.
+	// is counted, and calm is how often in a row they must be found without any. To ask costs
+	// them processor time, which is counted too.
 	settleLimit = time.Minute
-	calm        = 10
+	settlePoll  = 250 * time.Millisecond
+	calm        = 3
 )
 
-// until asks again until the answer is yes. An error means not yet.
-func until(ctx context.Context, ask func(context.Context) (bool, error)) error {
+// until asks again and again until the answer is yes. An error means not yet.
+func until(ctx context.Context, every time.Duration, ask func(context.Context) (bool, error)) error {
 	for {
 		yes, err := ask(ctx)
 		if err == nil && yes {
@@ -107,7 +109,7 @@ func until(ctx context.Context, ask func(context.Context) (bool, error)) error {
 		select {
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), err)
-		case <-time.After(growthPoll):
+		case <-time.After(every):
 		}
 	}
 }
@@ -136,7 +138,7 @@ func (g *growing) waitApplied(ctx context.Context, leader askedNode, addresses .
 		return err
 	}
 	for _, address := range addresses {
-		if err := until(ctx, func(ctx context.Context) (bool, error) {
+		if err := until(ctx, growthPoll, func(ctx context.Context) (bool, error) {
 			applied, err := number(ctx, address, metricApplied)
 			return applied >= index, err
 		}); err != nil {
@@ -148,7 +150,11 @@ func (g *growing) waitApplied(ctx context.Context, leader askedNode, addresses .
 
 // settle has all nodes hold everything in tables, and waits until they have compacted them, as
 // far as they do within settleLimit.
-func (g *growing) settle(ctx context.Context, leader askedNode) error {
+func (g *growing) settle(ctx context.Context) error {
+	leader, _, err := g.leader(ctx)
+	if err != nil {
+		return err
+	}
 	if err := g.waitApplied(ctx, leader, g.HTTP...); err != nil {
 		return err
 	}
@@ -160,7 +166,7 @@ func (g *growing) settle(ctx context.Context, leader askedNode) error {
 	settling, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	quiet := 0
-	err := until(settling, func(ctx context.Context) (bool, error) {
+	err = until(settling, settlePoll, func(ctx context.Context) (bool, error) {
 		quiet++
 		for _, address := range g.HTTP {
 			running, err := number(ctx, address, metricCompacts)

@@ -90,9 +90,7 @@ func (d *GrowthDimension) Tables() []htmlreport.Table {
 // calls has the steps of each kind of call below each other.
 func (d *GrowthDimension) calls() htmlreport.Table {
 	t := htmlreport.Table{Title: "Growing " + d.Name + ": calls", Numbers: 1, Head: append(append([]string{"CALL"}, d.head()...), "CALLS/S", "P50", "P99", "CPU EACH")}
-	kinds := GrowthCalls()
-	for k := range kinds {
-		kind := kinds[len(kinds)-1-k] // appends first
+	for _, kind := range GrowthCalls() {
 		for i := range d.Steps {
 			for _, call := range d.Steps[i].Calls {
 				if call.Call == kind {

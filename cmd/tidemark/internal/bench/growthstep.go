@@ -21,7 +21,7 @@ type GrowthStep struct {
 	Tails     int   `json:"tails"`
 	// Fill is what it took to come here from the step before.
 	Fill GrowthFill `json:"fill"`
-	// Calls are measured one after the other, in the order of GrowthCalls.
+	// Calls are measured one after the other: appends are last, since they change what is there.
 	Calls []GrowthCall `json:"calls"`
 	Space GrowthSpace  `json:"space"`
 	// Times are nil if they were not measured.
@@ -56,17 +56,16 @@ const (
 	GrowthForward = "forward page"
 )
 
-// GrowthCalls are all of them, in the order in which they are measured: appends are last, since
-// they change what is there.
-func GrowthCalls() []string { return []string{GrowthNewest, GrowthForward, GrowthAppend} }
+// GrowthCalls are all of them, in the order in which they are shown.
+func GrowthCalls() []string { return []string{GrowthAppend, GrowthNewest, GrowthForward} }
 
 // step grows the cluster to a size, and measures it.
 func (g *growing) step(ctx context.Context, s size) (step GrowthStep, err error) {
-	leader, follower, err := g.leader(ctx)
-	if err != nil {
+	if step.Fill, err = g.grow(ctx, s); err != nil {
 		return step, err
 	}
-	if step.Fill, err = g.grow(ctx, leader, s); err != nil {
+	leader, follower, err := g.leader(ctx)
+	if err != nil {
 		return step, err
 	}
 	closeTails, err := g.openTails(ctx, follower, s)
@@ -80,7 +79,7 @@ func (g *growing) step(ctx context.Context, s size) (step GrowthStep, err error)
 	}
 	step.Space.StorePerMessage = step.Space.Store / float64(step.Messages)
 	g.say("%d messages of %d bytes in %d timelines, %d tails", step.Messages, s.payload, s.timelines, s.tails)
-	for _, name := range GrowthCalls() {
+	for _, name := range []string{GrowthNewest, GrowthForward, GrowthAppend} {
 		call, err := g.call(ctx, leader, s, name)
 		if err != nil {
 			return step, fmt.Errorf("%s: %w", name, err)
@@ -99,10 +98,14 @@ func (g *growing) step(ctx context.Context, s size) (step GrowthStep, err error)
 }
 
 // grow fills the timelines that are missing, and measures that until nothing is left to do.
-func (g *growing) grow(ctx context.Context, leader askedNode, s size) (f GrowthFill, err error) {
+func (g *growing) grow(ctx context.Context, s size) (f GrowthFill, err error) {
 	f.Messages = (s.timelines - g.timelines) * s.each
 	if f.Messages <= 0 {
 		return f, nil
+	}
+	// What was measured before is not to be written at the expense of this.
+	if err := g.settle(ctx); err != nil {
+		return f, err
 	}
 	before, err := sampleServers(ctx, g.HTTP)
 	if err != nil {
@@ -115,7 +118,7 @@ func (g *growing) grow(ctx context.Context, leader askedNode, s size) (f GrowthF
 	}
 	f.Took = time.Since(begin)
 	g.timelines = s.timelines
-	if err := g.settle(ctx, leader); err != nil {
+	if err := g.settle(ctx); err != nil {
 		return f, err
 	}
 	after, err := sampleServers(ctx, g.HTTP)
@@ -150,7 +153,8 @@ func (g *growing) add(ctx context.Context, timelines iter.Seq[tidemark.TimelineI
 			hand(batch)
 		}
 	}, func(ctx context.Context, batch []client.Draft) error {
-		ctx, cancel := context.WithTimeout(ctx, g.Timeout)
+		// That a stall makes it slow is seen in how long all took.
+		ctx, cancel := context.WithTimeout(ctx, longTimeout)
 		defer cancel()
 		_, err := g.writer.AppendBatch(ctx, batch)
 		if err == nil {

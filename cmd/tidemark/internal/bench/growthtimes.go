@@ -199,7 +199,7 @@ func (g *growing) join(ctx context.Context, t *GrowthTimes, leader askedNode) er
 func (g *growing) remove(ctx context.Context, node *localcluster.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, longTimeout)
 	defer cancel()
-	if err := until(ctx, func(ctx context.Context) (bool, error) {
+	if err := until(ctx, growthPoll, func(ctx context.Context) (bool, error) {
 		status, err := g.writer.Cluster().Status(ctx)
 		return slices.ContainsFunc(status.GetMembers(), func(m *tidemarkv1.Member) bool {
 			return m.GetNodeId() == node.ID && m.GetRole() == tidemarkv1.MemberRole_MEMBER_ROLE_VOTER
