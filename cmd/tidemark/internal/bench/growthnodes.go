@@ -148,7 +148,7 @@ func (g *growing) waitApplied(ctx context.Context, leader askedNode, addresses .
 	return nil
 }
 
-// settle has all nodes hold everything in tables, and waits until they have compacted them, as
+// settle has all nodes make everything durable, and waits until they have compacted it, as
 // far as they do within settleLimit.
 func (g *growing) settle(ctx context.Context) error {
 	leader, _, err := g.leader(ctx)
