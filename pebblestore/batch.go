@@ -241,6 +241,9 @@ func (b *Batch) Lookup(number uint64, id tidemark.MessageID) (DedupeEntry, bool,
 	if b.err != nil {
 		return DedupeEntry{}, false, b.err
 	}
+	if !b.view.gen.ids.mayHave(number, id) {
+		return DedupeEntry{}, false, nil
+	}
 	return b.view.dedupe(number, id)
 }
 
@@ -273,6 +276,7 @@ func (b *Batch) PutMessage(number uint64, m *tidemark.Message, content tidemark.
 	value := binary.BigEndian.AppendUint64(b.out.reserve(dedupeEntryBytes)[:0], uint64(e.SeqID))
 	b.out.add(key, append(value, e.Content[:]...))
 	b.places[placeKey{number, string(m.ID)}] = e
+	b.view.gen.ids.add(number, m.ID)
 	user := tidemark.UserOf(m.Sender)
 	if m.Revises != nil {
 		user = revisions

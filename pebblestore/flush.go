@@ -242,5 +242,6 @@ func (g *generation) write(b *buffer) (err error) {
 func (g *generation) closeDatabase() error {
 	close(g.stop)
 	<-g.done
+	g.loading.Wait()
 	return wrapPebble(g.db.Close())
 }

@@ -22,6 +22,9 @@ type generation struct {
 	db     *pebble.DB
 
 	buffers
+	ids *idFilter
+	// loading is what fills ids.
+	loading sync.WaitGroup
 
 	// last is the last commit, and durable the last one that is known to be on
 	// the disk, or nil. last never points to nil.
@@ -89,6 +92,10 @@ func openGeneration(fsys vfs.FS, dir string, number, durable uint64, o *Options,
 	}
 	g.last.Store(&commit{applied: applied})
 	g.buffers.init(o, applied.Index)
+	g.ids = newIDFilter(o.IDFilterBytes)
+	if err := g.loadIDs(e); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	go g.flushUntil(e)
 	if e.backgroundErrors.Load() == failures {
 		// Open replays the log into tables and waits until they are synced; with

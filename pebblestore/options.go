@@ -39,6 +39,9 @@ type Options struct {
 	PurgeDelay time.Duration
 	// Compression is that of new tables. Old ones keep theirs until they are rewritten.
 	Compression Compression
+	// IDFilterBytes is the size of the filter that spares appends the look-up of their message
+	// ids; 0 is none. An id takes 10 to 16 bits of it; with more ids it spares less.
+	IDFilterBytes int64
 	// HeadCacheEntries bounds the heads that the writer remembers from batch to
 	// batch; 0 remembers none.
 	HeadCacheEntries int
@@ -96,8 +99,10 @@ func DefaultOptions() Options {
 		// table, and some rounds later there is a compaction.
 		TrimFlushDelay: 10 * time.Second,
 		// A purge writes a table, and rewrites one on each level.
-		PurgeDelay:       10 * time.Second,
-		Compression:      CompressionFast,
+		PurgeDelay:  10 * time.Second,
+		Compression: CompressionFast,
+		// Enough for some 20 million messages; it begins with a quarter of a mebibyte.
+		IDFilterBytes:    32 << 20,
 		HeadCacheEntries: 64 << 10,
 	}
 }
@@ -142,8 +147,8 @@ func (o *Options) fatal(message string) {
 // pebbleOptions are the same for every generation, but for what a caller adds.
 func (o *Options) pebbleOptions(fsys vfs.FS, e *events) *pebble.Options {
 	options := &pebble.Options{
-		FS:                          fsys,
-		CacheSize:                   o.BlockCacheBytes,
+		FS:        fsys,
+		CacheSize: o.BlockCacheBytes,
 		// So that the batch that a full buffer becomes, which is more than half of this, does
 		// not go through the memtable.
 		MemTableSize:                o.MemTableBytes / 2,

@@ -69,20 +69,28 @@ func readConsistently(s *pebblestore.Store) error {
 func TestSnapshotsBesideWriter(t *testing.T) {
 	s, other := storetest.Open(t, nil), storetest.Open(t, nil)
 	commit(t, s, 1, draft("a", "m1", "x"))
-	var stop atomic.Bool
+	// The writer makes so many batches beside each transfer: as many as it could would be too
+	// many to read.
+	const beside = 2000
+	rounds := make(chan struct{}, 1)
 	var writer sync.WaitGroup
 	writer.Go(func() {
-		for index := uint64(2); !stop.Load(); index++ {
-			commit(t, s, index, draft("a", fmt.Sprintf("m%d", index), "x"))
+		index := uint64(1)
+		for range rounds {
+			for range beside {
+				index++
+				commit(t, s, index, draft("a", fmt.Sprintf("m%d", index), "x"))
+			}
 		}
 	})
 	for range 30 {
+		rounds <- struct{}{}
 		transfer(t, s, other)
 		if err := readConsistently(other); err != nil {
 			t.Error(err)
 		}
 	}
-	stop.Store(true)
+	close(rounds)
 	writer.Wait()
 }
 

@@ -101,7 +101,7 @@ func (n *Node) start() (err error) {
 	}
 	o := pebblestore.DefaultOptions()
 	o.FS, o.Logger = files, logger
-	o.BlockCacheBytes, o.MemTableBytes = 1<<20, 64<<10
+	o.BlockCacheBytes, o.MemTableBytes, o.IDFilterBytes = 1<<20, 64<<10, 16<<10
 	o.Fatal = func(message string) { p.fatal(errors.New(message)) }
 	o.OnBackgroundError = func(err error) {
 		if !p.isDead() {

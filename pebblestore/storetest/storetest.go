@@ -23,6 +23,7 @@ func Options(tb testing.TB, fs vfs.FS) pebblestore.Options {
 	o.FS = fs
 	o.BlockCacheBytes = 1 << 20
 	o.MemTableBytes = 1 << 20
+	o.IDFilterBytes = 64 << 10
 	o.Fatal = func(message string) {
 		tb.Errorf("store cannot go on: %s", message)
 		panic(message)
