@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 
 	"github.com/tidwall/btree"
 )
@@ -25,12 +26,16 @@ type buffer struct {
 	commits int
 }
 
-// entry is one key. Neither key nor value is ever changed.
+// entry is one key, as small as can be, since a node is moved for each entry that comes into it.
 type entry struct {
-	// high and low are the first 16 bytes of the key, so that most comparisons need not
-	// follow a pointer.
-	high, low uint64
-	key       []byte
+	// head is the order of most keys, so that few comparisons follow the pointer.
+	head [3]uint64
+	*pair
+}
+
+// pair is a key and its value, neither of which is ever changed.
+type pair struct {
+	key []byte
 	// value is nil for a key that is deleted; one that is empty is not nil.
 	value []byte
 }
@@ -41,7 +46,8 @@ type span struct{ start, end []byte }
 const (
 	// bufferDegree is half of the keys of a node: measured best of 16 to 128.
 	bufferDegree = 64
-	// entryOverhead is what an entry takes beside its key and value, in nodes that are two thirds full.
+	// entryOverhead is what an entry takes beside its key and value: a pair, and room in nodes
+	// that are two thirds full.
 	entryOverhead = 96
 )
 
@@ -52,26 +58,54 @@ func newBuffer() *buffer {
 	}
 }
 
-func newEntry(key, value []byte) entry {
-	e := entry{key: key, value: value}
-	if len(key) >= 16 {
-		e.high, e.low = binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:])
-		return e
+func newEntry(p *pair) entry { return entry{headOf(p.key), p} }
+
+// maxHeadNumber is more than any timeline's number will ever be.
+const maxHeadNumber = 1<<56 - 1
+
+// headOf is in the order of keys: where those of two keys differ, the keys differ the same
+// way. It is the first 24 bytes or, since numbers of timelines begin with zeros, the table, the
+// number without its first byte, and the 16 bytes behind it.
+func headOf(key []byte) (head [3]uint64) {
+	if len(key) > 0 && isNumbered(key[0]) {
+		table := uint64(key[0]) << 56
+		number, rest := word(key[1:])
+		if number >= maxHeadNumber { // of no timeline, and told apart by their bytes
+			return [3]uint64{table | maxHeadNumber, math.MaxUint64, math.MaxUint64}
+		}
+		head[0] = table | number
+		head[1], rest = word(rest)
+		head[2], _ = word(rest)
+		return head
 	}
-	var head [16]byte
-	copy(head[:], key)
-	e.high, e.low = binary.BigEndian.Uint64(head[:]), binary.BigEndian.Uint64(head[8:])
-	return e
+	for i := range head {
+		head[i], key = word(key)
+	}
+	return head
+}
+
+// word is the first eight bytes, with zeros for those that are missing, and the rest.
+func word(b []byte) (uint64, []byte) {
+	if len(b) >= 8 {
+		return binary.BigEndian.Uint64(b), b[8:]
+	}
+	var w uint64
+	for i, c := range b {
+		w |= uint64(c) << (56 - 8*i)
+	}
+	return w, nil
 }
 
 // lessEntry orders keys by their bytes: where the heads of two are equal, one may still be
-// the other with zeros behind it.
+// the other with more behind it.
 func lessEntry(a, b entry) bool {
-	if a.high != b.high {
-		return a.high < b.high
-	}
-	if a.low != b.low {
-		return a.low < b.low
+	switch {
+	case a.head[0] != b.head[0]:
+		return a.head[0] < b.head[0]
+	case a.head[1] != b.head[1]:
+		return a.head[1] < b.head[1]
+	case a.head[2] != b.head[2]:
+		return a.head[2] < b.head[2]
 	}
 	return bytes.Compare(a.key, b.key) < 0
 }
@@ -110,8 +144,8 @@ func (b *buffer) deleteRange(start, end []byte) {
 		return
 	}
 	var within []entry
-	last := newEntry(end, nil)
-	b.entries.Ascend(newEntry(start, nil), func(e entry) bool {
+	last := newEntry(&pair{key: end})
+	b.entries.Ascend(newEntry(&pair{key: start}), func(e entry) bool {
 		if !lessEntry(e, last) {
 			return false
 		}
@@ -142,13 +176,13 @@ func (b *buffer) deleteRange(start, end []byte) {
 	b.spans.Set(span{start, end})
 }
 
-// find looks a key up. known is true if the buffer knows that there is a value, or that
+// find looks the key of a pair up. known is true if the buffer knows that there is a value, or that
 // there is none (nil): then what is older does not count.
-func (b *buffer) find(key []byte) (value []byte, known bool) {
-	if e, ok := b.entries.Get(newEntry(key, nil)); ok {
+func (b *buffer) find(p *pair) (value []byte, known bool) {
+	if e, ok := b.entries.Get(newEntry(p)); ok {
 		return e.value, true
 	}
-	_, covered := b.covering(key)
+	_, covered := b.covering(p.key)
 	return nil, covered
 }
 
@@ -180,6 +214,7 @@ type writes struct {
 	list []write
 	// slab is where keys and values are put; what was put there stays where it is.
 	slab  []byte
+	pairs []pair
 	bytes int
 }
 
@@ -190,7 +225,7 @@ type write struct {
 }
 
 // slabBytes is the size of the pieces of memory for keys and values.
-const slabBytes = 64 << 10
+const slabBytes, slabPairs = 64 << 10, 1024
 
 // reserve returns room for n bytes, which is zero.
 func (w *writes) reserve(n int) []byte {
@@ -214,7 +249,18 @@ func (w *writes) set(key, value []byte) { w.add(w.copyOf(key), w.copyOf(value)) 
 
 // add sets a key. Both are of reserve, and not changed any more.
 func (w *writes) add(key, value []byte) {
-	w.list = append(w.list, write{entry: newEntry(key, value)})
+	w.list = append(w.list, write{entry: newEntry(w.pair(key, value))})
+}
+
+// pair returns one in memory that is used piece by piece.
+func (w *writes) pair(key, value []byte) *pair {
+	if len(w.pairs) == 0 {
+		w.pairs = make([]pair, slabPairs)
+	}
+	p := &w.pairs[0]
+	w.pairs = w.pairs[1:]
+	p.key, p.value = key, value
+	return p
 }
 
 // delete deletes a key, which is copied.
@@ -222,5 +268,5 @@ func (w *writes) delete(key []byte) { w.add(w.copyOf(key), nil) }
 
 // deleteRange deletes the keys from start on that are less than end; both are copied.
 func (w *writes) deleteRange(start, end []byte) {
-	w.list = append(w.list, write{entry: newEntry(w.copyOf(start), nil), until: w.copyOf(end)})
+	w.list = append(w.list, write{entry: newEntry(w.pair(w.copyOf(start), nil)), until: w.copyOf(end)})
 }

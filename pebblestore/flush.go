@@ -197,7 +197,7 @@ func (g *generation) flushRotated(e *events) error {
 
 // write commits a buffer to the database, all of it or nothing.
 func (g *generation) write(b *buffer) (err error) {
-	record, _ := b.find(keyApplied)
+	record, _ := b.find(&pair{key: keyApplied})
 	applied, err := decodeApplied(record)
 	if err != nil {
 		return err

@@ -39,6 +39,15 @@ var (
 	keyFeed       = []byte{tableFeed}
 )
 
+// isNumbered reports whether keys of the table go on with a timeline's number.
+func isNumbered(table byte) bool {
+	switch table {
+	case tableMessage, tableDedupe, tableCursor, tableNumber, tableSender, tableRecipient, tableRecipientSet, tableAttributes, tableDelivery, tableRedacted:
+		return true
+	}
+	return false
+}
+
 const (
 	numberPrefixBytes = 1 + 8
 	messageKeyBytes   = numberPrefixBytes + 8

@@ -24,6 +24,7 @@ type iterator struct {
 	deleted [][]*buffer
 	below   *pebble.Iterator
 
+	sought   pair
 	at       int // the one of iters that stands on the key, or -1
 	backward bool
 	scratch  []byte
@@ -85,9 +86,9 @@ func (it *iterator) err() error { return it.below.Error() }
 // find looks a key up: the value is nil if there is none, and good until the iterator is
 // used again. The iterator stands nowhere afterwards.
 func (it *iterator) find(key []byte) (value []byte, err error) {
-	it.at = -1
+	it.at, it.sought.key = -1, key
 	for _, b := range it.buffers {
-		if value, known := b.find(key); known {
+		if value, known := b.find(&it.sought); known {
 			return value, nil
 		}
 	}
@@ -236,14 +237,20 @@ func (it *iterator) skipDeleted(at int) bool {
 
 // bufferIterator walks a buffer.
 type bufferIterator struct {
-	iter btree.IterG[entry]
-	ok   bool
+	iter   btree.IterG[entry]
+	sought pair
+	ok     bool
 }
 
-func (b *bufferIterator) seekGE(key []byte) { b.ok = b.iter.Seek(newEntry(key, nil)) }
+func (b *bufferIterator) seekGE(key []byte) { b.ok = b.seek(key) }
+
+func (b *bufferIterator) seek(key []byte) bool {
+	b.sought.key = key
+	return b.iter.Seek(newEntry(&b.sought))
+}
 
 func (b *bufferIterator) seekLT(key []byte) {
-	if b.iter.Seek(newEntry(key, nil)) {
+	if b.seek(key) {
 		b.ok = b.iter.Prev()
 	} else {
 		b.ok = b.iter.Last()
@@ -254,8 +261,7 @@ func (b *bufferIterator) next()       { b.ok = b.iter.Next() }
 func (b *bufferIterator) prev()       { b.ok = b.iter.Prev() }
 func (b *bufferIterator) valid() bool { return b.ok }
 func (b *bufferIterator) key() []byte {
-	e := b.iter.Item()
-	return e.key
+	return b.iter.Item().key
 }
 
 // databaseIterator walks the database.

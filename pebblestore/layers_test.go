@@ -194,3 +194,27 @@ func TestFlushIsWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestHeadOf: heads are in the order of keys, also of those that no store has.
+func TestHeadOf(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	random := func() []byte {
+		key := make([]byte, rng.IntN(30))
+		for i := range key {
+			key[i] = []byte{0, 0, 0, 1, 4, 255}[rng.IntN(6)]
+		}
+		if len(key) > 0 {
+			key[0] = byte(rng.IntN(int(tableEnd) + 1))
+		}
+		return key
+	}
+	for range 200_000 {
+		a, b := random(), random()
+		if rng.IntN(2) == 0 {
+			b = append(slices.Clone(a[:rng.IntN(len(a)+1)]), b...)
+		}
+		if less := lessEntry(newEntry(&pair{key: a}), newEntry(&pair{key: b})); less != (bytes.Compare(a, b) < 0) {
+			t.Fatalf("%x before %x: %v", a, b, less)
+		}
+	}
+}

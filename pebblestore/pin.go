@@ -229,9 +229,7 @@ func readPart(state *frozen, after []byte, max int) (part tidemark.StatePart, er
 // describeIn is describeKey with the timeline's id in place of its number.
 func describeIn(state *frozen, key []byte) (string, error) {
 	text := describeKey(key)
-	switch key[0] {
-	case tableMessage, tableDedupe, tableCursor, tableNumber, tableSender, tableRecipient, tableRecipientSet, tableAttributes, tableDelivery, tableRedacted:
-	default:
+	if !isNumbered(key[0]) {
 		return text, nil
 	}
 	number, _, ok := splitNumber(key)
