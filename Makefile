@@ -17,7 +17,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo run test coverage bench check verify-format verify-vet verify-staticcheck \
-	verify-generated fix-format fix-generated test-chat test-search test-snapshot-1gib test-restart-5m fuzz sim sim-bugs jepsen-smoke jepsen jepsen-scripts \
+	verify-generated verify-bench fix-format fix-generated test-chat test-search test-snapshot-1gib test-restart-5m fuzz sim sim-bugs jepsen-smoke jepsen jepsen-scripts \
 	jepsen-failover jepsen-bugs bench-tail bench-fanout bench-growth bench-peers clean
 
 help: ## print the targets
@@ -49,7 +49,7 @@ fuzz: ## each fuzz test for 20 seconds
 		done; \
 	done
 
-check: verify-format verify-vet verify-staticcheck verify-generated ## all checks that are not tests
+check: verify-format verify-vet verify-staticcheck verify-generated verify-bench ## all checks that are not tests
 
 verify-format: ## fail if gofmt would change a file
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); \
@@ -70,6 +70,10 @@ verify-generated: ## fail if the generated code is not that of the .proto files
 	@$(MAKE) --no-print-directory fix-generated
 	@stale=$$(git status --porcelain -- '*.pb.go'); \
 	if [ -n "$$stale" ]; then echo "generated code is not up to date; commit:"; echo "$$stale"; exit 1; fi
+
+verify-bench: ## the module that compares with other systems: vet, and its quick tests
+	go vet -C bench ./...
+	go test -C bench -short ./...
 
 fix-generated: ## generate code from the .proto files
 	$(TOOL) buf generate
@@ -127,4 +131,4 @@ jepsen-%: ## one nemesis or mix: make jepsen-power DURATION=2m
 	go run ./jepsen/cmd/jepsen run --mix $* --duration $(DURATION) --out build/jepsen/$*
 
 clean: ## remove what was built and the data of make run
-	rm -rf bin build
+	rm -rf bin build bench/build

@@ -82,11 +82,10 @@ func DefaultOptions() Options {
 		// Reads go to what was appended last, which is small; the rest of the
 		// cache holds the index and filter blocks that dedupe look-ups touch.
 		BlockCacheBytes: 256 << 20,
-		// Larger ones write fewer, larger tables, so that less is rewritten: with
-		// this one a message of 300 bytes costs some 2,000 written bytes, with 16
-		// MiB 3,300. It replays in about a second, and there can be several at
-		// once, see memTableQueue.
-		MemTableBytes: 64 << 20,
+		// Larger ones write fewer, larger tables, so that less is rewritten; but a node takes
+		// several times as much memory, see memTableQueue. It is applied again from the log in
+		// a second or two.
+		MemTableBytes: 32 << 20,
 		// Every append looks its message id up, and nearly none is there. 10 bits
 		// a key answer 99 of 100 such look-ups in a table without reading a block.
 		BloomBitsPerKey: 10,
