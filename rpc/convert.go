@@ -61,14 +61,6 @@ func toSource(s *tidemark.Source) *tidemarkv1.Source {
 	return &tidemarkv1.Source{Timeline: string(s.Timeline), SeqId: uint64(s.SeqID), Digest: s.Digest[:], Gone: s.Gone}
 }
 
-func toMessages(messages []tidemark.Message) []*tidemarkv1.Message {
-	converted := make([]*tidemarkv1.Message, len(messages))
-	for i := range messages {
-		converted[i] = toMessage(&messages[i])
-	}
-	return converted
-}
-
 func toTimeline(h *tidemark.Head) *tidemarkv1.Timeline {
 	timeline := &tidemarkv1.Timeline{
 		Timeline:       string(h.Timeline),

@@ -51,7 +51,6 @@ func (s *Server) page(ctx context.Context, query pageQuery) (*tidemarkv1.ReadRes
 		return nil, err
 	}
 	reply := &tidemarkv1.ReadResponse{
-		Messages:        toMessages(page.Messages),
 		HasMore:         page.More,
 		PreviousDigest:  page.PreviousDigest[:],
 		Timeline:        toTimeline(&page.Head),
@@ -60,6 +59,7 @@ func (s *Server) page(ctx context.Context, query pageQuery) (*tidemarkv1.ReadRes
 		StalenessMillis: age.millis(),
 		FloorSeqId:      uint64(page.Floor),
 	}
+	setMessages(reply, page.Messages)
 	if n := len(page.Messages); n > 0 {
 		reply.FirstSeqId = uint64(page.Messages[0].SeqID)
 		reply.LastSeqId = uint64(page.Messages[n-1].SeqID)

@@ -100,9 +100,9 @@ func toSyncTimeline(t *tidemark.Pulled, withCursor bool) *tidemarkv1.SyncTimelin
 	converted := &tidemarkv1.SyncTimeline{
 		Timeline:   toTimeline(&t.Head),
 		AfterSeqId: uint64(t.After),
-		Messages:   toMessages(t.Messages),
 		HasMore:    t.More,
 	}
+	setMessages(converted, t.Messages)
 	if len(t.Messages) > 0 {
 		converted.PreviousDigest = t.PreviousDigest[:]
 	}

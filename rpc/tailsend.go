@@ -103,9 +103,9 @@ func (t *tailStream) advance(s *subscription, credit uint64, response *tidemarkv
 	case behind:
 		t.spend(uint64(len(page.Messages)))
 		s.position = page.Messages[len(page.Messages)-1].SeqID
-		emit(&tidemarkv1.TailEvent{Event: &tidemarkv1.TailEvent_Messages{Messages: &tidemarkv1.TailMessages{
-			Messages: toMessages(page.Messages), PreviousDigest: page.PreviousDigest[:],
-		}}})
+		messages := &tidemarkv1.TailMessages{PreviousDigest: page.PreviousDigest[:]}
+		setMessages(messages, page.Messages)
+		emit(&tidemarkv1.TailEvent{Event: &tidemarkv1.TailEvent_Messages{Messages: messages}})
 		for i := range page.Messages {
 			size += page.Messages[i].Size()
 		}

@@ -4,6 +4,7 @@ package nemesis
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os/exec"
 	"path/filepath"
@@ -63,7 +64,8 @@ func TestKindsOfFilesAreThere(t *testing.T) {
 	}
 }
 
-// fill appends more than the store holds back from its log.
+// fill appends more than the store's log holds back from its file, and has all nodes write what
+// they have gathered into that log.
 func fill(t *testing.T, ctx context.Context, h *host.Host) {
 	t.Helper()
 	c, err := client.New(h.Endpoints(), client.WithDialOptions(grpc.WithContextDialer(h.Dial)))
@@ -73,6 +75,16 @@ func fill(t *testing.T, ctx context.Context, h *host.Host) {
 	defer c.Close()
 	for range 4 {
 		if _, err := c.Append(ctx, client.Draft{Timeline: "t", Sender: "alice", Payload: make([]byte, 60<<10)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, endpoint := range h.Endpoints() {
+		node, err := client.New([]string{endpoint}, client.WithDialOptions(grpc.WithContextDialer(h.Dial)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = node.Cluster().TakeSnapshot(ctx)
+		if err = errors.Join(err, node.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
