@@ -229,8 +229,12 @@ const slabBytes, slabPairs = 64 << 10, 1024
 
 // reserve returns room for n bytes, which is zero.
 func (w *writes) reserve(n int) []byte {
+	if n > slabBytes/4 {
+		w.bytes += n
+		return make([]byte, n) // so that no more than a quarter of a slab is left over
+	}
 	if w.slab == nil || n > cap(w.slab)-len(w.slab) {
-		w.slab = make([]byte, 0, max(n, slabBytes))
+		w.slab = make([]byte, 0, slabBytes)
 	}
 	at := len(w.slab)
 	w.slab = w.slab[:at+n]

@@ -35,6 +35,7 @@ type buffers struct {
 	trimDelay time.Duration
 	// flushed is the applied index that the database has.
 	flushed uint64
+	events  *events
 
 	// flush is held by whoever flushes.
 	flush sync.Mutex
@@ -45,7 +46,8 @@ type buffers struct {
 	done chan struct{}
 }
 
-func (b *buffers) init(o *Options, flushed uint64) {
+func (b *buffers) init(o *Options, e *events, flushed uint64) {
+	b.events = e
 	b.active, b.limit, b.trimDelay, b.flushed = newBuffer(), int(o.MemTableBytes), o.TrimFlushDelay, flushed
 	b.due = time.NewTimer(math.MaxInt64)
 	b.drained = sync.NewCond(&b.mu)
@@ -99,7 +101,7 @@ func (g *generation) commit(w *writes) {
 			g.wakeFlush()
 			break
 		}
-		g.drained.Wait()
+		g.stall()
 	}
 	spans := g.active.spans.Len()
 	g.active.apply(w)
@@ -107,6 +109,14 @@ func (g *generation) commit(w *writes) {
 	if spans == 0 && g.active.spans.Len() > 0 && g.trimDelay > 0 {
 		g.due.Reset(g.trimDelay)
 	}
+}
+
+// stall waits for a flush to end. The caller holds mu.
+func (b *buffers) stall() {
+	began := time.Now()
+	b.events.writeStalls.Add(1)
+	b.drained.Wait()
+	b.events.stalledNanos.Add(int64(time.Since(began)))
 }
 
 // rotate makes the active buffer the one that is flushed. The caller holds mu, and there is
@@ -137,7 +147,7 @@ func (b *buffers) wakeFlush() {
 }
 
 // flushUntil flushes what was rotated, until the generation is closed.
-func (g *generation) flushUntil(e *events) {
+func (g *generation) flushUntil() {
 	defer close(g.done)
 	for {
 		select {
@@ -147,15 +157,12 @@ func (g *generation) flushUntil(e *events) {
 		case <-g.due.C:
 			g.rotateSpans()
 		}
-		if err := g.flushRotated(e); err != nil {
-			// The writer waits for it, and the database has not said that it can go on.
-			e.fatal(fmt.Sprintf("flush: %v", err))
-		}
+		g.flushRotated()
 	}
 }
 
 // flushAll puts everything that was committed before the call into the database.
-func (g *generation) flushAll(e *events) error {
+func (g *generation) flushAll() {
 	// At most two: one that is on its way, and the active one.
 	for range 2 {
 		g.mu.Lock()
@@ -165,34 +172,41 @@ func (g *generation) flushAll(e *events) error {
 		waiting := g.flushing != nil
 		g.mu.Unlock()
 		if !waiting {
-			return nil
+			return
 		}
-		if err := g.flushRotated(e); err != nil {
-			return err
-		}
+		g.flushRotated()
 	}
-	return nil
 }
 
-// flushRotated puts the rotated buffer into the database, if there still is one.
-func (g *generation) flushRotated(e *events) error {
+// flushRotated puts the rotated buffer into the database, if there still is one. If that fails
+// the process ends: the writer waits for it, and nothing that follows may be written before it.
+func (g *generation) flushRotated() {
 	g.flush.Lock()
 	defer g.flush.Unlock()
 	g.mu.Lock()
 	b := g.flushing
 	g.mu.Unlock()
 	if b == nil {
-		return nil
+		return
 	}
-	err := e.guard("flush", func() error { return g.write(b) })
-	if err != nil {
-		return wrapPebble(err)
+	if err := g.events.guard("flush", func() error { return g.write(b) }); err != nil {
+		g.events.fatal(fmt.Sprintf("flush: %v", wrapFull(err)))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.flushing = nil
 	g.drained.Broadcast()
-	return nil
+}
+
+// bufferedBytes is what waits in memory.
+func (b *buffers) bufferedBytes() (bytes uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bytes = uint64(b.active.bytes)
+	if b.flushing != nil {
+		bytes += uint64(b.flushing.bytes)
+	}
+	return bytes
 }
 
 // write commits a buffer to the database, all of it or nothing.

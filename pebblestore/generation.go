@@ -91,12 +91,10 @@ func openGeneration(fsys vfs.FS, dir string, number, durable uint64, o *Options,
 		}
 	}
 	g.last.Store(&commit{applied: applied})
-	g.buffers.init(o, applied.Index)
+	g.buffers.init(o, e, applied.Index)
 	g.ids = newIDFilter(o.IDFilterBytes)
-	if err := g.loadIDs(e); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	go g.flushUntil(e)
+	g.loadIDs(e)
+	go g.flushUntil()
 	if e.backgroundErrors.Load() == failures {
 		// Open replays the log into tables and waits until they are synced; with
 		// no failure on the way, all that was read is on the disk.
@@ -146,9 +144,7 @@ func (g *generation) sync(e *events) error {
 	if g.durable.Load() == last {
 		return nil
 	}
-	if err := g.flushAll(e); err != nil {
-		return fmt.Errorf("sync store: %w", err)
-	}
+	g.flushAll()
 	// One synced record in the log makes all records before it durable.
 	err := e.guard("sync store", func() error { return g.db.LogData(nil, pebble.Sync) })
 	if err != nil {

@@ -1,8 +1,8 @@
 package pebblestore
 
 import (
+	"bytes"
 	"hash/maphash"
-	"math"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -22,17 +22,19 @@ import (
 // filter denies nothing.
 type idFilter struct {
 	seed maphash.Seed
-	// limit bounds the bytes of all parts; 0 switches the filter off.
+	// limit bounds the bytes of all parts.
 	limit int64
 	// parts are the newest first, each of twice the size of the one before. An id is in one.
 	parts atomic.Pointer[[]idPart]
-	// complete says that all ids of the generation are in it.
-	complete atomic.Bool
+	// complete says that all ids of the generation are in it, and off that it was given up.
+	complete, off atomic.Bool
 
-	// adding is held to add. room is for how many more ids the newest part was sized.
-	adding sync.Mutex
-	room   int
-	bytes  int64
+	// adding is held to add. room is how many more ids the newest part takes, and crowded says
+	// that these are more than it was sized for.
+	adding  sync.Mutex
+	room    int
+	crowded bool
+	bytes   int64
 }
 
 // idPart is one filter.
@@ -54,25 +56,34 @@ const (
 func newIDFilter(limit int64) *idFilter {
 	f := &idFilter{seed: maphash.MakeSeed(), limit: limit}
 	f.parts.Store(&[]idPart{})
-	if limit > 0 {
-		f.grow()
-	}
+	f.grow()
 	return f
 }
 
-// grow adds a part, unless that is too large. The caller holds adding, or has the filter alone.
+// grow adds a part. If there is no room for one that is larger, the newest takes as many ids
+// again, and denies fewer; then the filter would deny hardly any, and is given up. The
+// caller holds adding, or has the filter alone.
 func (f *idFilter) grow() {
 	parts := *f.parts.Load()
-	size := min(int64(firstPartBytes)<<len(parts), f.limit-f.bytes)
-	if size < idBlockBytes {
-		f.room = math.MaxInt // and the newest part denies less and less
-		return
+	size := int64(firstPartBytes) << len(parts)
+	if len(parts) == 0 {
+		size = min(size, f.limit)
 	}
-	part := make(idPart, size/idBlockBytes)
-	parts = append([]idPart{part}, parts...)
-	f.parts.Store(&parts)
-	f.bytes += size
-	f.room = len(part) * idsPerBlock
+	switch {
+	case f.bytes+size <= f.limit && size >= idBlockBytes:
+		part := make(idPart, size/idBlockBytes)
+		parts = append([]idPart{part}, parts...)
+		f.parts.Store(&parts)
+		f.bytes += size
+		f.room = len(part) * idsPerBlock
+	case len(parts) > 0 && !f.crowded:
+		f.crowded = true
+		f.room = len(parts[0]) * idsPerBlock
+	default:
+		f.off.Store(true)
+		f.complete.Store(false)
+		f.parts.Store(&[]idPart{})
+	}
 }
 
 // hash is that of an id in a timeline.
@@ -92,13 +103,13 @@ func (p idPart) place(hash uint64) (*idBlock, uint64) {
 }
 
 func (f *idFilter) add(number uint64, id tidemark.MessageID) {
-	if f.limit == 0 {
-		return
-	}
 	f.adding.Lock()
 	defer f.adding.Unlock()
-	if f.room == 0 {
+	if f.room == 0 && !f.off.Load() {
 		f.grow()
+	}
+	if f.off.Load() {
+		return
 	}
 	f.room--
 	block, set := (*f.parts.Load())[0].place(f.hash(number, id))
@@ -113,13 +124,13 @@ func (f *idFilter) mayHave(number uint64, id tidemark.MessageID) bool {
 	if !f.complete.Load() {
 		return true
 	}
-	hash := f.hash(number, id)
-	for _, part := range *f.parts.Load() {
+	hash, parts := f.hash(number, id), *f.parts.Load()
+	for _, part := range parts {
 		if part.mayHave(hash) {
 			return true
 		}
 	}
-	return false
+	return len(parts) == 0
 }
 
 func (p idPart) mayHave(hash uint64) bool {
@@ -133,41 +144,65 @@ func (p idPart) mayHave(hash uint64) bool {
 	return true
 }
 
-// load adds the ids that the iterator, which it closes, finds in the table, until stop is closed.
-func (f *idFilter) load(iter *pebble.Iterator, stop <-chan struct{}) error {
-	n := 0
-	for ok := iter.First(); ok; ok = iter.Next() {
-		if n++; n%1024 == 0 {
-			select {
-			case <-stop:
-				return iter.Close()
-			default:
-			}
+// load adds the ids of a database, as it was when load was called: the writer adds those that
+// come. It looks at some at a time, so that it holds on to no tables for long.
+func (f *idFilter) load(db *pebble.DB, stop <-chan struct{}) error {
+	from := []byte{tableDedupe}
+	for !f.off.Load() {
+		select {
+		case <-stop:
+			return nil
+		default:
 		}
+		last, err := f.loadSome(db, from)
+		if err != nil {
+			return err
+		}
+		if last == nil {
+			f.finish()
+			return nil
+		}
+		from = append(last, 0)
+	}
+	return nil
+}
+
+// finish says that all ids are there, unless the filter was given up.
+func (f *idFilter) finish() {
+	f.adding.Lock()
+	defer f.adding.Unlock()
+	f.complete.Store(!f.off.Load())
+}
+
+// loadSome adds the ids from a key on, up to idsAtATime. It returns the last key if there may be more.
+func (f *idFilter) loadSome(db *pebble.DB, from []byte) (last []byte, err error) {
+	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: []byte{tableDedupe + 1}})
+	if err != nil {
+		return nil, wrapPebble(err)
+	}
+	n := 0
+	for ok := iter.First(); ok && last == nil; ok = iter.Next() {
 		if number, id, ok := splitNumber(iter.Key()); ok {
 			f.add(number, tidemark.MessageID(id))
 		}
+		if n++; n == idsAtATime {
+			last = bytes.Clone(iter.Key())
+		}
 	}
-	err := iter.Close()
-	if err == nil {
-		f.complete.Store(true)
-	}
-	return err
+	return last, wrapPebble(iter.Close())
 }
 
+// idsAtATime is how many ids load looks at with one view of the database.
+const idsAtATime = 50_000
+
 // loadIDs begins to fill the filter of a generation that was just opened.
-func (g *generation) loadIDs(e *events) error {
-	if g.ids.limit == 0 {
-		return nil
-	}
-	iter, err := g.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableDedupe}, UpperBound: []byte{tableDedupe + 1}})
-	if err != nil {
-		return wrapPebble(err)
+func (g *generation) loadIDs(e *events) {
+	if g.ids.off.Load() {
+		return
 	}
 	g.loading.Go(func() {
-		if err := g.ids.load(iter, g.stop); err != nil {
-			e.backgroundError(err) // and appends go on without the filter
+		if err := g.ids.load(g.db, g.stop); err != nil {
+			e.log.Error("could not read the message ids of the store, so appends look all of theirs up", "error", err)
 		}
 	})
-	return nil
 }

@@ -34,12 +34,6 @@ func TestIDFilter(t *testing.T) {
 	if vain > 2*ids/50 || len(*f.parts.Load()) != 3 {
 		t.Errorf("%d of %d ids that are not there were not denied, by %d parts", vain, 2*ids, len(*f.parts.Load()))
 	}
-	for i := range 40_000_000 / idsPerBlock {
-		f.add(7, id(i))
-	}
-	if f.bytes > f.limit {
-		t.Errorf("the parts have %d bytes; the limit is %d", f.bytes, f.limit)
-	}
 }
 
 // Ids of before an Open are found after it, while the filter is filled and when it is full.
@@ -93,6 +87,42 @@ func lookUp(t *testing.T, s *Store, there int) {
 		e, found, err := b.Lookup(1, tidemark.MessageID(fmt.Sprint(i)))
 		if err != nil || found != (i <= there) || found && e.SeqID != tidemark.SeqID(i) {
 			t.Fatalf("id %d of %d: %v, %v, %v", i, there, e, found, err)
+		}
+	}
+}
+
+// A filter that has no room denies less and less, never an id that was added, and is given up
+// when it would deny hardly any. One without any room is off from the start.
+func TestIDFilterFull(t *testing.T) {
+	const limit = 800 << 10 // two parts, of 512 and 256 KiB
+	f := newIDFilter(limit)
+	f.complete.Store(true)
+	id := func(i int) tidemark.MessageID { return tidemark.MessageID(fmt.Sprintf("message-%08d", i)) }
+	const sized = 768 << 10 / idBlockBytes * idsPerBlock
+	for i := range sized + sized/3 {
+		f.add(1, id(i))
+	}
+	vain := 0
+	for i := range sized {
+		if !f.mayHave(1, id(i)) {
+			t.Fatalf("%s is denied", id(i))
+		}
+		if f.mayHave(1, id(-1-i)) {
+			vain++
+		}
+	}
+	if vain > sized/10 || f.bytes > limit {
+		t.Errorf("%d of %d ids that are not there were not denied, by %d bytes", vain, sized, f.bytes)
+	}
+	for i := range sized {
+		f.add(1, id(i))
+	}
+	if !f.off.Load() || !f.mayHave(1, id(-1)) {
+		t.Error("the filter is not given up")
+	}
+	for _, none := range []int64{-1, 0, idBlockBytes - 1} {
+		if f := newIDFilter(none); !f.mayHave(1, "a") || !f.off.Load() {
+			t.Errorf("a filter of %d bytes is not off", none)
 		}
 	}
 }

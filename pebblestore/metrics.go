@@ -8,7 +8,8 @@ import "time"
 type Metrics struct {
 	// DiskBytes is what the database takes on the disk, its log included.
 	DiskBytes uint64
-	// MemTableBytes and MemTables are what waits to be written to tables.
+	// MemTableBytes is what waits in memory to be written to tables, and MemTables how many
+	// memtables of the database are a part of it.
 	MemTableBytes uint64
 	MemTables     int64
 	// BlockCacheBytes, Hits and Misses are those of the block cache, of the generation.
@@ -79,7 +80,7 @@ func (s *Store) Metrics() Metrics {
 	defer g.release()
 	p := g.db.Metrics()
 	m.DiskBytes = p.DiskSpaceUsage()
-	m.MemTableBytes, m.MemTables = p.MemTable.Size, p.MemTable.Count
+	m.MemTableBytes, m.MemTables = p.MemTable.Size+g.bufferedBytes(), p.MemTable.Count
 	m.BlockCacheBytes, m.BlockCacheHits, m.BlockCacheMisses = p.BlockCache.Size, p.BlockCache.Hits, p.BlockCache.Misses
 	m.FilterHits, m.FilterMisses = p.Filter.Hits, p.Filter.Misses
 	m.Flushes, m.Compactions = p.Flush.Count, p.Compact.Count

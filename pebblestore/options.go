@@ -22,7 +22,8 @@ type Options struct {
 	// BlockCacheBytes bounds the uncompressed blocks of tables that stay in memory.
 	BlockCacheBytes int64
 	// MemTableBytes is how much is gathered in memory before it is written to the database
-	// (see buffer), so that after a crash as much is applied again from the Raft log.
+	// (see buffer), while as much may be on its way there. After a crash that is applied again
+	// from the Raft log.
 	MemTableBytes uint64
 	// BloomBitsPerKey sizes the filter that every table has; 0 is no filter.
 	BloomBitsPerKey int
@@ -40,7 +41,7 @@ type Options struct {
 	// Compression is that of new tables. Old ones keep theirs until they are rewritten.
 	Compression Compression
 	// IDFilterBytes is the size of the filter that spares appends the look-up of their message
-	// ids; 0 is none. An id takes 10 to 16 bits of it; with more ids it spares less.
+	// ids; 0 is none. An id takes 12 bits of it; with twice as many ids it is given up.
 	IDFilterBytes int64
 	// HeadCacheEntries bounds the heads that the writer remembers from batch to
 	// batch; 0 remembers none.

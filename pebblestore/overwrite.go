@@ -15,9 +15,8 @@ const overwriteSync = 16
 // index of the new state without the timelines that it speaks of.
 func (s *Store) overwrite(received *generation) error {
 	g := s.present()
-	if err := g.flushAll(&s.events); err != nil {
-		return err
-	}
+	g.flushAll()
+	g.ids.complete.Store(false) // it knows nothing of what comes here
 	if err := g.db.DeleteRange(keyFormat, []byte{tableEnd}, pebble.Sync); err != nil {
 		return err
 	}

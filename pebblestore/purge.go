@@ -34,10 +34,12 @@ type purger struct {
 	done  chan struct{}
 
 	mu sync.Mutex
-	// pending are redacted messages, and all says that they are not the only ones.
-	pending map[recordKey]bool
-	all     bool
-	marked  bool // the file is there
+	// pending are redacted messages, and all says that they are not the only ones. committing
+	// are those of a batch that is about to be committed: a purge may not meet them yet.
+	pending    map[recordKey]bool
+	committing map[recordKey]string
+	all        bool
+	marked     bool // the file is there
 	// interrupt ends the purge that runs.
 	interrupt context.CancelFunc
 }
@@ -86,12 +88,7 @@ func (s *Store) willRedact(redacted map[recordKey]string) error {
 	if err := s.markPurge(); err != nil {
 		return err
 	}
-	for key := range redacted {
-		if p.all = p.all || len(p.pending) >= maxPurgeRanges; p.all {
-			break
-		}
-		p.pending[key] = true
-	}
+	p.committing = redacted
 	return nil
 }
 
@@ -127,11 +124,22 @@ func (s *Store) markPurge() error {
 	return nil
 }
 
-// didRedact has the purge run some time after a batch was committed.
+// didRedact has the purge run some time after the batch of willRedact was committed.
 func (s *Store) didRedact(redacted map[recordKey]string) {
-	if len(redacted) > 0 && s.purger.done != nil {
-		s.purger.signal()
+	p := &s.purger
+	if len(redacted) == 0 || p.done == nil {
+		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.committing = nil
+	for key := range redacted {
+		if p.all = p.all || len(p.pending) >= maxPurgeRanges; p.all {
+			break
+		}
+		p.pending[key] = true
+	}
+	p.signal()
 }
 
 func (p *purger) signal() {
@@ -182,7 +190,7 @@ func (s *Store) purge(ctx context.Context) (err error) {
 			p.all = true
 			return
 		}
-		if len(p.pending) == 0 && !p.all && p.marked {
+		if len(p.pending)+len(p.committing) == 0 && !p.all && p.marked {
 			err = errors.Join(s.fs.Remove(s.fs.PathJoin(s.dir, purgeName)), syncDir(s.fs, s.dir))
 			p.marked = err != nil
 		}
@@ -192,9 +200,7 @@ func (s *Store) purge(ctx context.Context) (err error) {
 		return err
 	}
 	defer g.release()
-	if err := g.flushAll(&s.events); err != nil {
-		return err
-	}
+	g.flushAll()
 	if all {
 		if pending, err = g.redactions(maxPurgeRanges + 1); err != nil {
 			return err

@@ -48,8 +48,12 @@ func (s *Store) OpenSnapshot() (*Snapshot, error) {
 		return nil, err
 	}
 	defer g.release()
-	if err := errors.Join(g.flushAll(&s.events), g.db.Flush()); err != nil {
-		return nil, wrapPebble(fmt.Errorf("open snapshot: flush: %w", err))
+	// Twice, because the writer goes on meanwhile: what is left for link is little.
+	for range 2 {
+		g.flushAll()
+		if err := g.db.Flush(); err != nil {
+			return nil, wrapPebble(fmt.Errorf("open snapshot: flush: %w", err))
+		}
 	}
 	snapshot := &Snapshot{store: s, all: sha256.New()}
 	snapshot.dir = s.fs.PathJoin(s.dir, checkpointName(s.lastNumber.Add(1)))
@@ -90,9 +94,7 @@ func (s *Store) link(g *generation, dir string) (*commit, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	last := g.last.Load()
-	if err := g.flushAll(&s.events); err != nil {
-		return nil, err
-	}
+	g.flushAll()
 	err := s.events.guard("checkpoint", func() error { return g.db.Checkpoint(dir, pebble.WithFlushedWAL()) })
 	if err != nil {
 		return nil, wrapPebble(err)
