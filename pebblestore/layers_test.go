@@ -21,7 +21,7 @@ func (k keyed) sorted() []string { return slices.Sorted(maps.Keys(k)) }
 // flushed in between, and walks the layers in both directions, from everywhere. States
 // that were frozen stay as they were.
 func TestLayers(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 77))
 			fs := vfs.NewMem()

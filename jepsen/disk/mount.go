@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -141,11 +140,12 @@ func CleanUp(prefix string) error {
 		if at != prefix && !strings.HasPrefix(at, strings.TrimSuffix(prefix, "/")+"/") {
 			continue
 		}
-		if number, err := strconv.Atoi(pid); err == nil && syscall.Kill(number, 0) == nil {
+		if number, err := strconv.Atoi(pid); err == nil && !doomed(uint32(number)) {
 			continue
 		}
-		// EINVAL: somebody else was faster.
-		if err := unix.Unmount(at, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		// Force answers what still waits for the disk: a thread of the very process that served
+		// it may be among that, and keep the rest of it. EINVAL: somebody else was faster.
+		if err := unix.Unmount(at, unix.MNT_FORCE|unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
 			errs = append(errs, &os.PathError{Op: "unmount", Path: at, Err: err})
 		}
 	}
