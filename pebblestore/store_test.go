@@ -71,7 +71,7 @@ func TestSnapshotsBesideWriter(t *testing.T) {
 	commit(t, s, 1, draft("a", "m1", "x"))
 	// The writer makes so many batches beside each transfer: as many as it could would be too
 	// many to read.
-	const beside = 2000
+	const beside = 200
 	rounds := make(chan struct{}, 1)
 	var writer sync.WaitGroup
 	writer.Go(func() {
