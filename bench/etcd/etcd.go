@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"debug/buildinfo"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -45,14 +44,8 @@ func (s *System) Describe() system.Description {
 
 // Prepare implements system.System.
 func (s *System) Prepare(ctx context.Context, env system.Env) (version string, err error) {
-	if s.binary, err = env.GoBuild(ctx, "servers", "go.etcd.io/etcd/server/v3", "etcd"); err != nil {
-		return "", err
-	}
-	info, err := buildinfo.ReadFile(s.binary)
-	if err != nil {
-		return "", err
-	}
-	return info.Main.Version, nil
+	s.binary, version, err = env.BuildServer(ctx, "go.etcd.io/etcd/server/v3", "etcd")
+	return version, err
 }
 
 type cluster struct {

@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"debug/buildinfo"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,14 +67,8 @@ func (s *System) Describe() system.Description {
 
 // Prepare implements system.System.
 func (s *System) Prepare(ctx context.Context, env system.Env) (version string, err error) {
-	if s.binary, err = env.GoBuild(ctx, "servers", "github.com/nats-io/nats-server/v2", "nats-server"); err != nil {
-		return "", err
-	}
-	info, err := buildinfo.ReadFile(s.binary)
-	if err != nil {
-		return "", err
-	}
-	return info.Main.Version, nil
+	s.binary, version, err = env.BuildServer(ctx, "github.com/nats-io/nats-server/v2", "nats-server")
+	return version, err
 }
 
 type cluster struct {

@@ -70,9 +70,6 @@ func TestWaitReadyTellsOfTheEnd(t *testing.T) {
 }
 
 func TestStopByForce(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes as long as a process has to end")
-	}
 	var group Group
 	ready := filepath.Join(t.TempDir(), "ready")
 	p := shell(t, &group, "trap '' TERM; touch "+ready+"; while true; do sleep 1; done")

@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"os"
@@ -89,6 +90,19 @@ func (e Env) GoBuild(ctx context.Context, from, pkg, name string, flags ...strin
 		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 	}
 	return binary, nil
+}
+
+// BuildServer builds a server of the module servers, whose root package it is, and returns the
+// module's version with the program.
+func (e Env) BuildServer(ctx context.Context, module, name string) (binary, version string, err error) {
+	if binary, err = e.GoBuild(ctx, "servers", module, name); err != nil {
+		return "", "", err
+	}
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		return "", "", err
+	}
+	return binary, info.Main.Version, nil
 }
 
 // Dirs makes directories for nodes in dir, and returns their paths.

@@ -48,24 +48,11 @@ func roundRobin(n, times int, timeline func(int) tidemark.TimelineID) iter.Seq[t
 // fill appends a message to each of the timelines, as often as it comes.
 func (p *Plan) fill(ctx context.Context, writer *client.Client, timelines iter.Seq[tidemark.TimelineID], payload []byte) error {
 	size := min(fillMessages, max(fillBytes/(len(payload)+1), 1))
-	var batch []client.Draft
 	filled := 0
-	err := inParallel(ctx, fillers, func(hand func([]client.Draft) bool) {
-		for timeline := range timelines {
-			filled++
-			batch = append(batch, client.Draft{Timeline: timeline, Sender: sender, Payload: payload})
-			if len(batch) < size {
-				continue
-			}
-			if !hand(batch) {
-				return
-			}
-			batch = nil
-		}
-		if len(batch) > 0 {
-			hand(batch)
-		}
-	}, func(ctx context.Context, batch []client.Draft) error {
+	err := inParallel(ctx, fillers, inBatches(timelines, size, func(timeline tidemark.TimelineID) client.Draft {
+		filled++
+		return client.Draft{Timeline: timeline, Sender: sender, Payload: payload}
+	}), func(ctx context.Context, batch []client.Draft) error {
 		ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 		defer cancel()
 		_, err := writer.AppendBatch(ctx, batch)
@@ -133,4 +120,25 @@ func inParallel[T any](ctx context.Context, n int, produce func(hand func(T) boo
 	close(items)
 	workers.Wait()
 	return context.Cause(ctx)
+}
+
+// inBatches hands over a draft for each of the timelines, as often as it comes, size at a
+// time, until hand returns false.
+func inBatches(timelines iter.Seq[tidemark.TimelineID], size int, draft func(tidemark.TimelineID) client.Draft) func(hand func([]client.Draft) bool) {
+	return func(hand func([]client.Draft) bool) {
+		var batch []client.Draft
+		for timeline := range timelines {
+			batch = append(batch, draft(timeline))
+			if len(batch) < size {
+				continue
+			}
+			if !hand(batch) {
+				return
+			}
+			batch = nil
+		}
+		if len(batch) > 0 {
+			hand(batch)
+		}
+	}
 }

@@ -137,22 +137,7 @@ func (g *growing) grow(ctx context.Context, s size) (f GrowthFill, err error) {
 // add appends a message to each of the timelines, as often as it comes.
 func (g *growing) add(ctx context.Context, timelines iter.Seq[tidemark.TimelineID], payload int) error {
 	size := min(fillMessages, max(fillBytes/payload, 1))
-	return inParallel(ctx, fillers, func(hand func([]client.Draft) bool) {
-		var batch []client.Draft
-		for timeline := range timelines {
-			batch = append(batch, g.draft(timeline, payload))
-			if len(batch) < size {
-				continue
-			}
-			if !hand(batch) {
-				return
-			}
-			batch = nil
-		}
-		if len(batch) > 0 {
-			hand(batch)
-		}
-	}, func(ctx context.Context, batch []client.Draft) error {
+	return inParallel(ctx, fillers, inBatches(timelines, size, func(timeline tidemark.TimelineID) client.Draft { return g.draft(timeline, payload) }), func(ctx context.Context, batch []client.Draft) error {
 		// That a stall makes it slow is seen in how long all took.
 		ctx, cancel := context.WithTimeout(ctx, longTimeout)
 		defer cancel()
