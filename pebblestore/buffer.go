@@ -186,17 +186,6 @@ func (b *buffer) find(p *pair) (value []byte, known bool) {
 	return nil, covered
 }
 
-// batchBytes is about how many bytes a batch of the database with all of it has.
-func (b *buffer) batchBytes() int {
-	const each = 16 // a kind, two lengths, and rounding up
-	bytes := 4096 + each*(b.entries.Len()+b.spans.Len())
-	b.entries.Scan(func(e entry) bool {
-		bytes += len(e.key) + len(e.value)
-		return true
-	})
-	return bytes
-}
-
 // covering returns the span that the key lies in, if there is one.
 func (b *buffer) covering(key []byte) (found span, ok bool) {
 	if b.spans.Len() == 0 {

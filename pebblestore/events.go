@@ -29,15 +29,10 @@ type events struct {
 	stalledNanos     atomic.Int64
 	stallBegan       atomic.Int64
 	lastLogged       atomic.Int64
-	// dead is set once Options.Fatal was called.
-	dead atomic.Bool
 }
 
 // fatal does not return.
-func (e *events) fatal(message string) {
-	e.dead.Store(true)
-	e.options.fatal(message)
-}
+func (e *events) fatal(message string) { e.options.fatal(message) }
 
 func (e *events) listener() *pebble.EventListener {
 	return &pebble.EventListener{
@@ -104,7 +99,7 @@ func (l *pebbleLogger) Fatalf(format string, args ...any) {
 }
 
 // guard ends the process by Options.Fatal when f panics: Pebble panics on the
-// caller's goroutine, with its locks held, when the log cannot be written.
+// caller's goroutine, with its locks held, when its log cannot be written.
 func (e *events) guard(doing string, f func() error) error {
 	defer func() {
 		reason := recover()
@@ -112,7 +107,7 @@ func (e *events) guard(doing string, f func() error) error {
 			return
 		}
 		err, ok := reason.(error)
-		if _, bug := reason.(runtime.Error); !ok || bug || e.dead.Load() {
+		if _, bug := reason.(runtime.Error); !ok || bug {
 			panic(reason)
 		}
 		e.fatal(fmt.Sprintf("%s: %v", doing, wrapFull(err)))

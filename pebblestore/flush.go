@@ -1,7 +1,7 @@
 package pebblestore
 
 import (
-	"encoding/binary"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -9,16 +9,21 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark/internal/planted"
 )
 
 // What batches commit goes to the active buffer of the generation. When that is full it is
-// flushed: its whole content becomes one batch of the database, sorted, with the applied
-// record of its last commit. So the database is at every moment the state behind some entry
-// of the log, and after a crash the log is applied again from there.
-//
-// Batches of more than half a memtable are taken by the database as they are, in place of a memtable.
+// flushed: its whole content, with the applied record of its last commit, becomes one table that
+// the database takes over, past its own log and memtable. So the database is at every moment the state
+// behind some entry of the log, and after a crash the log is applied again from there.
+
+// flushName is the table that is being written, in the directory of the generation. Pebble takes it for
+// none of its own; what a crash leaves of it is overwritten.
+const flushName = "flush"
 
 // buffers are those of a generation.
 type buffers struct {
@@ -33,9 +38,7 @@ type buffers struct {
 	// limit is how many bytes active may have, and trimDelay how long it may keep spans; 0 is for ever.
 	limit     int
 	trimDelay time.Duration
-	// flushed is the applied index that the database has.
-	flushed uint64
-	events  *events
+	events    *events
 
 	// flush is held by whoever flushes.
 	flush sync.Mutex
@@ -46,9 +49,9 @@ type buffers struct {
 	done chan struct{}
 }
 
-func (b *buffers) init(o *Options, e *events, flushed uint64) {
+func (b *buffers) init(o *Options, e *events) {
 	b.events = e
-	b.active, b.limit, b.trimDelay, b.flushed = newBuffer(), int(o.MemTableBytes), o.TrimFlushDelay, flushed
+	b.active, b.limit, b.trimDelay = newBuffer(), int(o.MemTableBytes), o.TrimFlushDelay
 	b.due = time.NewTimer(math.MaxInt64)
 	b.drained = sync.NewCond(&b.mu)
 	b.wake, b.stop, b.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
@@ -209,27 +212,46 @@ func (b *buffers) bufferedBytes() (bytes uint64) {
 	return bytes
 }
 
-// write commits a buffer to the database, all of it or nothing.
-func (g *generation) write(b *buffer) (err error) {
-	record, _ := b.find(&pair{key: keyApplied})
-	applied, err := decodeApplied(record)
-	if err != nil {
-		return err
-	}
+// write puts a buffer into the database, all of it or nothing. It is on the disk afterwards.
+func (g *generation) write(b *buffer) error {
 	if planted.Is(planted.AppliedOutsideBatch) {
 		// Before the rest, and synced: a crash between the two leaves an index whose data is missing.
+		record, _ := b.find(&pair{key: keyApplied})
 		if err := g.db.Set(keyApplied, record, pebble.Sync); err != nil {
 			return err
 		}
 	}
-	out := g.db.NewBatchWithSize(b.batchBytes())
-	defer func() { err = errors.Join(err, out.Close()) }()
-	// For the log only: the index before, so that a hole in the logs shows.
-	if err := out.LogData(binary.BigEndian.AppendUint64(nil, g.flushed), nil); err != nil {
+	g.awaitCompactions()
+	path := g.fs.PathJoin(g.dir, flushName)
+	if err := g.writeTable(path, b); err != nil {
+		return fmt.Errorf("write table: %w", err)
+	}
+	return g.db.Ingest(context.Background(), []string{path})
+}
+
+// awaitCompactions waits while there are too many fresh tables, until some were merged.
+func (g *generation) awaitCompactions() {
+	for g.db.Metrics().Levels[0].Sublevels >= l0StopThreshold {
+		select {
+		case <-g.compacted:
+		case <-g.stop:
+			return
+		}
+	}
+}
+
+// writeTable makes a table of a buffer, and syncs it. All keys of a table that the database takes over
+// are of one moment, in which a span does not hide a key of its own table.
+func (g *generation) writeTable(path string, b *buffer) (err error) {
+	file, err := g.fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
 		return err
 	}
+	file = vfs.NewSyncingFile(file, vfs.SyncingFileOptions{BytesPerSync: g.options.BytesPerSync})
+	out := sstable.NewWriter(objstorageprovider.NewFileWritable(file), g.options.MakeWriterOptions(0, g.db.TableFormat()))
+	defer func() { err = errors.Join(err, out.Close()) }()
 	b.spans.Scan(func(s span) bool {
-		err = out.DeleteRange(s.start, s.end, nil)
+		err = out.DeleteRange(s.start, s.end)
 		return err == nil
 	})
 	if err != nil {
@@ -237,18 +259,12 @@ func (g *generation) write(b *buffer) (err error) {
 	}
 	b.entries.Scan(func(e entry) bool {
 		if e.value == nil {
-			err = out.Delete(e.key, nil)
+			err = out.Delete(e.key)
 		} else {
-			err = out.Set(e.key, e.value, nil)
+			err = out.Set(e.key, e.value)
 		}
 		return err == nil
 	})
-	if err == nil {
-		err = out.Commit(pebble.NoSync)
-	}
-	if err == nil {
-		g.flushed = applied.Index
-	}
 	return err
 }
 

@@ -19,7 +19,12 @@ import (
 type generation struct {
 	number uint64
 	dir    string
+	fs     vfs.FS
 	db     *pebble.DB
+	// options are those of db.
+	options *pebble.Options
+	// compacted is told when a compaction has ended.
+	compacted chan struct{}
 
 	buffers
 	ids *idFilter
@@ -70,11 +75,16 @@ func openGeneration(fsys vfs.FS, dir string, number, durable uint64, o *Options,
 		return nil, err
 	}
 	failures := e.backgroundErrors.Load()
-	db, err := pebble.Open(dir, o.pebbleOptions(fsys, e))
-	if err != nil {
+	g := &generation{number: number, dir: dir, fs: fsys, options: o.pebbleOptions(fsys, e), compacted: make(chan struct{}, 1)}
+	g.options.EventListener.CompactionEnd = func(pebble.CompactionInfo) {
+		select {
+		case g.compacted <- struct{}{}:
+		default:
+		}
+	}
+	if g.db, err = pebble.Open(dir, g.options); err != nil {
 		return nil, found.suspect(openError(dir, err))
 	}
-	g := &generation{number: number, dir: dir, db: db}
 	format, applied, err := g.loadApplied()
 	if err == nil && applied.Index != found.index {
 		err = damaged(keyApplied, "index is %d in %s; its files led to %d", applied.Index, dir, found.index)
@@ -83,15 +93,15 @@ func openGeneration(fsys vfs.FS, dir string, number, durable uint64, o *Options,
 		err = g.loadLevel()
 	}
 	if err != nil {
-		return nil, errors.Join(found.suspect(err), db.Close())
+		return nil, errors.Join(found.suspect(err), g.db.Close())
 	}
 	if format < storeFormat {
 		if err := g.migrate(format, e, o.logger()); err != nil {
-			return nil, errors.Join(err, db.Close())
+			return nil, errors.Join(err, g.db.Close())
 		}
 	}
 	g.last.Store(&commit{applied: applied})
-	g.buffers.init(o, e, applied.Index)
+	g.buffers.init(o, e)
 	g.ids = newIDFilter(o.IDFilterBytes)
 	g.loadIDs(e)
 	go g.flushUntil()
@@ -139,16 +149,17 @@ func (g *generation) get(key []byte) ([]byte, error) {
 }
 
 // sync makes durable what was committed before it was called.
-func (g *generation) sync(e *events) error {
+func (g *generation) sync() error {
 	last := g.last.Load()
 	if g.durable.Load() == last {
 		return nil
 	}
 	g.flushAll()
-	// One synced record in the log makes all records before it durable.
-	err := e.guard("sync store", func() error { return g.db.LogData(nil, pebble.Sync) })
-	if err != nil {
-		return wrapPebble(fmt.Errorf("sync store: %w", err))
+	if g.durable.Load() == nil {
+		// What Open found in logs may be in memory only.
+		if err := g.db.Flush(); err != nil {
+			return wrapPebble(fmt.Errorf("sync store: %w", err))
+		}
 	}
 	g.raiseDurable(last)
 	return nil

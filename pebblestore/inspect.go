@@ -29,8 +29,8 @@ import (
 // A hole: the lost record of the manifest was of a flush, so the log that the flush
 // replaced is gone, but later logs are there. Replaying them would give a state
 // that never was. The same goes for a log that was removed. Each batch in a log says
-// which index came before it (see generation.write), so that each must follow on the
-// tables or on another batch.
+// which index came before it, so that each must follow on the tables or on another batch.
+// Only former versions put messages into logs.
 //
 // A lost end: what is left is a prefix, but of less than was known to be durable.
 type finding struct {

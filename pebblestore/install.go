@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"tidemark"
 	"tidemark/internal/planted"
 )
@@ -19,10 +17,9 @@ func (g *generation) markInstalled(announced *tidemark.Applied, e *events) error
 		return fmt.Errorf("%w: snapshot holds index %d of term %d; its header says index %d of term %d", tidemark.ErrCorrupt, held.Index, held.Term, announced.Index, announced.Term)
 	}
 	held.InstalledIndex = held.Index
-	err := e.guard("mark snapshot", func() error {
-		return g.db.Set(keyApplied, appendApplied(nil, &held), pebble.Sync)
-	})
-	if err != nil {
+	mark := newBuffer()
+	mark.entries.Set(newEntry(&pair{keyApplied, appendApplied(nil, &held)}))
+	if err := e.guard("mark snapshot", func() error { return g.write(mark) }); err != nil {
 		return wrapPebble(err)
 	}
 	last := &commit{applied: held}

@@ -83,10 +83,10 @@ func (s *Store) Metrics() Metrics {
 	m.MemTableBytes, m.MemTables = p.MemTable.Size+g.bufferedBytes(), p.MemTable.Count
 	m.BlockCacheBytes, m.BlockCacheHits, m.BlockCacheMisses = p.BlockCache.Size, p.BlockCache.Hits, p.BlockCache.Misses
 	m.FilterHits, m.FilterMisses = p.Filter.Hits, p.Filter.Misses
-	m.Flushes, m.Compactions = p.Flush.Count, p.Compact.Count
+	m.Flushes, m.Compactions = p.Flush.Count+int64(p.Ingest.Count), p.Compact.Count
 	m.CompactionsRunning, m.CompactionDebtBytes = p.Compact.NumInProgress, p.Compact.EstimatedDebt
 	total := p.Total()
-	m.FlushedBytes, m.CompactedBytes = total.TableBytesFlushed, total.TableBytesCompacted
+	m.FlushedBytes, m.CompactedBytes = total.TableBytesFlushed+total.TableBytesIngested, total.TableBytesCompacted
 	m.Tables, m.TableBytes = total.TablesCount, total.TablesSize
 	m.L0Tables, m.L0Sublevels, m.ReadAmplification = p.Levels[0].TablesCount, p.Levels[0].Sublevels, p.ReadAmp()
 	m.LogBytes, m.LogBytesWritten = p.WAL.Size, p.WAL.BytesWritten

@@ -47,16 +47,16 @@ type Options struct {
 	// batch; 0 remembers none.
 	HeadCacheEntries int
 
-	// Fatal is called when the store cannot go on: a write to the log failed, or
-	// an invariant of Pebble is broken. It must not return. Nil logs the message
+	// Fatal is called when the store cannot go on: a flush failed, or an invariant of
+	// Pebble is broken. It must not return. Nil logs the message
 	// and exits with status 1.
 	Fatal func(message string)
 	// OnDiskSlow is told of operations on the disk that take too long, while they
 	// do. It must not block; nil is not told. Only the disk (FS == nil) is watched.
 	OnDiskSlow func(path string, took time.Duration)
-	// OnBackgroundError is told when a flush or compaction fails. It will be tried
-	// again; until one succeeds, data stays in the log and in memory, and writes
-	// stop when that is full. It must not block; nil is not told.
+	// OnBackgroundError is told when a compaction fails. It will be tried again; until
+	// one succeeds, there are ever more tables, and at some number writes stop. It must not
+	// block; nil is not told.
 	OnBackgroundError func(error)
 }
 
@@ -84,8 +84,7 @@ func DefaultOptions() Options {
 		// cache holds the index and filter blocks that dedupe look-ups touch.
 		BlockCacheBytes: 256 << 20,
 		// Larger ones write fewer, larger tables, so that less is rewritten; but a node takes
-		// several times as much memory, see memTableQueue. It is applied again from the log in
-		// a second or two.
+		// twice as much memory. It is applied again from the log in a second or two.
 		MemTableBytes: 32 << 20,
 		// Every append looks its message id up, and nearly none is there. 10 bits
 		// a key answer 99 of 100 such look-ups in a table without reading a block.
@@ -108,13 +107,9 @@ func DefaultOptions() Options {
 }
 
 const (
-	// memTableQueue is how many memtables, of half of MemTableBytes each, there may be before
-	// writes wait for tables to be written: enough for a disk that is slow for some seconds.
-	memTableQueue = 8
-	// walSyncBytes makes the kernel write the log out as it grows, without
-	// waiting. Sync then has little left to do, and does not hold up the syncs of
-	// the Raft log on the same disk.
-	walSyncBytes = 512 << 10
+	// syncBytes makes the kernel write tables out as they grow, without waiting. Their sync
+	// then has little left to do, and does not hold up the syncs of the Raft log on the same disk.
+	syncBytes = 512 << 10
 	// l0CompactionThreshold is the number of overlapping runs of fresh tables at
 	// which they are merged: more of them cost look-ups, fewer cost rewrites.
 	l0CompactionThreshold = 4
@@ -147,19 +142,14 @@ func (o *Options) fatal(message string) {
 // pebbleOptions are the same for every generation, but for what a caller adds.
 func (o *Options) pebbleOptions(fsys vfs.FS, e *events) *pebble.Options {
 	options := &pebble.Options{
-		FS:        fsys,
-		CacheSize: o.BlockCacheBytes,
-		// So that the batch that a full buffer becomes, which is more than half of this, does
-		// not go through the memtable.
-		MemTableSize:                o.MemTableBytes / 2,
-		MemTableStopWritesThreshold: memTableQueue,
-		MaxOpenFiles:                o.MaxOpenFiles,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, o.MaxCompactions) },
-		L0CompactionThreshold:       l0CompactionThreshold,
-		L0StopWritesThreshold:       l0StopThreshold,
-		LBaseMaxBytes:               baseLevelBytes,
-		WALBytesPerSync:             walSyncBytes,
-		FlushDelayDeleteRange:       o.TrimFlushDelay,
+		FS:                         fsys,
+		CacheSize:                  o.BlockCacheBytes,
+		MaxOpenFiles:               o.MaxOpenFiles,
+		CompactionConcurrencyRange: func() (int, int) { return 1, max(1, o.MaxCompactions) },
+		L0CompactionThreshold:      l0CompactionThreshold,
+		L0StopWritesThreshold:      l0StopThreshold,
+		LBaseMaxBytes:              baseLevelBytes,
+		BytesPerSync:               syncBytes,
 		// Named, because the default is the oldest. The newest tells a torn tail
 		// of the log from damage before it.
 		FormatMajorVersion: pebble.FormatNewest,

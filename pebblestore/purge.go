@@ -209,9 +209,6 @@ func (s *Store) purge(ctx context.Context) (err error) {
 	if len(pending) == 0 {
 		return nil
 	}
-	if err := g.db.Flush(); err != nil {
-		return wrapPebble(err)
-	}
 	for _, r := range purgeRanges(pending) {
 		if err := g.db.Compact(ctx, r.from, r.to, false); err != nil {
 			return wrapPebble(err)

@@ -39,7 +39,7 @@ type Snapshot struct {
 
 // OpenSnapshot opens a consistent copy of the store for streaming, and makes the
 // store durable up to it. It makes hard links, so its cost does not grow with the
-// store, but for the number of its tables; it writes out the memtable first, so
+// store, but for the number of its tables; it flushes first, so
 // that the writer waits for the links only. The store needs no further room for
 // it until tables are dropped.
 func (s *Store) OpenSnapshot() (*Snapshot, error) {
@@ -51,9 +51,6 @@ func (s *Store) OpenSnapshot() (*Snapshot, error) {
 	// Twice, because the writer goes on meanwhile: what is left for link is little.
 	for range 2 {
 		g.flushAll()
-		if err := g.db.Flush(); err != nil {
-			return nil, wrapPebble(fmt.Errorf("open snapshot: flush: %w", err))
-		}
 	}
 	snapshot := &Snapshot{store: s, all: sha256.New()}
 	snapshot.dir = s.fs.PathJoin(s.dir, checkpointName(s.lastNumber.Add(1)))

@@ -232,7 +232,7 @@ func (s *Store) Sync() error {
 }
 
 func (s *Store) sync(g *generation) error {
-	if err := g.sync(&s.events); err != nil {
+	if err := g.sync(); err != nil {
 		return err
 	}
 	return s.noteDurable(g)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -193,13 +194,13 @@ func full(fs vfs.FS, on *atomic.Bool, only string) vfs.FS {
 	}))
 }
 
-// TestFullDiskStopsWrites: when the log cannot be written, the store calls Fatal with
+// TestFullDiskStopsWrites: when what is flushed cannot be written, the store calls Fatal with
 // words that say why, and never reports a commit as durable. After a restart with
 // room it goes on from what it had.
 func TestFullDiskStopsWrites(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	var on atomic.Bool
-	o := storetest.Options(t, full(mem, &on, ".log"))
+	o := storetest.Options(t, full(mem, &on, "flush"))
 	var fatal atomic.Pointer[string]
 	o.Fatal = func(message string) {
 		fatal.CompareAndSwap(nil, &message)
@@ -234,8 +235,8 @@ func TestFullDiskStopsWrites(t *testing.T) {
 	commit(t, again, 2, draft("a", "m2", "x"))
 }
 
-// TestFullDiskForTables: when tables cannot be written, writes go on into the log
-// and memory; the failures are told and counted, and end when there is room.
+// TestFullDiskForTables: when compactions cannot write tables, flushes go on; the
+// failures are told and counted, and end when there is room.
 func TestFullDiskForTables(t *testing.T) {
 	var on atomic.Bool
 	o := storetest.Options(t, full(vfs.NewMem(), &on, ".sst"))
@@ -263,12 +264,61 @@ func TestFullDiskForTables(t *testing.T) {
 		t.Fatal("no failure was told")
 	}
 	on.Store(false)
-	for deadline := time.Now().Add(10 * time.Second); s.Metrics().Flushes == 0; {
+	for deadline := time.Now().Add(10 * time.Second); s.Metrics().Compactions == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("there is room, and nothing was written")
 		}
 		index++
 		commit(t, s, index, draft("a", fmt.Sprintf("m%d", index), strings.Repeat("x", 2000)))
+	}
+}
+
+// TestFlushesAwaitCompactions: while compactions fail, tables that were not merged come up to
+// a limit; there writes wait, and go on when compactions do.
+func TestFlushesAwaitCompactions(t *testing.T) {
+	const limit = 40
+	var on atomic.Bool
+	var s *pebblestore.Store
+	var beyond atomic.Int32
+	o := storetest.Options(t, errorfs.Wrap(full(vfs.NewMem(), &on, ".sst"), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, "flush") && s.Metrics().L0Sublevels >= limit {
+			beyond.Add(1)
+		}
+		return nil
+	})))
+	o.MemTableBytes = 16 << 10
+	s = storetest.OpenAt(t, storetest.Dir, o)
+	on.Store(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for index := range uint64(limit * 20) { // of which each fills a buffer to an eighth at least
+			commit(t, s, index+1, draft("a", fmt.Sprintf("m%d", index), strings.Repeat("x", 2000)))
+		}
+	}()
+	waitFor := func(what string, reached func(pebblestore.Metrics) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); !reached(s.Metrics()); {
+			if time.Now().After(deadline) {
+				t.Fatalf("no %s: %+v", what, s.Metrics())
+			}
+			runtime.Gosched()
+		}
+	}
+	waitFor("wait", func(m pebblestore.Metrics) bool { return m.WriteStalls > 0 && m.L0Sublevels >= limit })
+	select {
+	case <-done:
+		t.Fatal("writes did not wait")
+	default:
+	}
+	on.Store(false)
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("writes did not go on")
+	}
+	if n := beyond.Load(); n > 0 {
+		t.Errorf("%d flushes began when there were %d layers of tables already", n, limit)
 	}
 }
 

@@ -146,7 +146,7 @@ func TestLateSyncOfOldGeneration(t *testing.T) {
 	stream := streamOf(t, newStore(t, vfs.NewMem(), 3))
 	s := newStore(t, vfs.NewMem(), 5)
 	old := s.gen
-	if err := old.sync(&s.events); err != nil {
+	if err := old.sync(); err != nil {
 		t.Fatal(err)
 	}
 	if err := receive(t, s, stream, 1000); err != nil {
