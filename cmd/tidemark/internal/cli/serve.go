@@ -52,6 +52,9 @@ the node must not go on with, 4 the disk is full.`,
 	flags.DurationVar(&cfg.SnapshotInterval, "snapshot-interval", cfg.SnapshotInterval, "shortest time between two snapshots")
 	flags.DurationVar(&cfg.TrailingTime, "trailing-time", cfg.TrailingTime, "how long a node can be away and still catch up from the log")
 	flags.Var((*byteSize)(&cfg.TrailingBytes), "trailing-bytes", "bound on the log that is kept for nodes that are away")
+	flags.Var((*byteSize)(&cfg.StoreCache), "store-cache", "memory for blocks of the store's tables")
+	flags.Var((*byteSize)(&cfg.StoreBuffer), "store-buffer", "memory for messages before they are written to tables; twice that while they are")
+	flags.Var((*byteSize)(&cfg.IDFilter), "id-filter", "most memory for the filter that spares appends the look-up of message ids; 0 is none")
 	flags.Var((*byteSize)(&cfg.DiskReserve), "disk-reserve", "free space below which the node steps aside until there is more; 0 never")
 	flags.DurationVar(&cfg.ShutdownTimeout, "shutdown-timeout", cfg.ShutdownTimeout, "bound on an orderly end")
 	// For fault injection, not for operators: it is not shown, and loud where it is used.

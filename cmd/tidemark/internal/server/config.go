@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tidemark/cmd/tidemark/internal/exit"
+	"tidemark/pebblestore"
 	"tidemark/raftnode"
 	"tidemark/rpc"
 )
@@ -35,6 +36,9 @@ type Config struct {
 	// log, and TrailingBytes bounds the log that is kept for it.
 	TrailingTime  time.Duration
 	TrailingBytes uint64
+	// StoreCache, StoreBuffer and IDFilter bound what the store keeps in memory, in bytes: blocks of
+	// its tables, what waits to be written to them (twice that while it is), and the filter of message ids.
+	StoreCache, StoreBuffer, IDFilter uint64
 	// DiskReserve is how many free bytes make the node step aside before the
 	// disk is full; 0 never does.
 	DiskReserve uint64
@@ -54,9 +58,17 @@ type Config struct {
 	Version string
 }
 
+const (
+	// maxStoreMemory catches a unit that was mistaken.
+	maxStoreMemory = 1 << 40
+	// A smaller buffer makes tables of a few kilobytes; a larger one takes long to apply again
+	// after a crash, which is what it costs.
+	minStoreBuffer, maxStoreBuffer = 1 << 20, 1 << 30
+)
+
 // DefaultConfig returns the defaults, each with its reason.
 func DefaultConfig() Config {
-	raft := raftnode.DefaultConfig()
+	raft, store := raftnode.DefaultConfig(), pebblestore.DefaultOptions()
 	return Config{
 		Listen:     "127.0.0.1:7400",
 		RaftListen: "127.0.0.1:7401",
@@ -66,6 +78,10 @@ func DefaultConfig() Config {
 		SnapshotInterval: raft.SnapshotInterval,
 		TrailingTime:     raft.TrailingTime,
 		TrailingBytes:    raft.TrailingBytes,
+		// And pebblestore's.
+		StoreCache:  uint64(store.BlockCacheBytes),
+		StoreBuffer: store.MemTableBytes,
+		IDFilter:    uint64(store.IDFilterBytes),
 		// What may still be written between two looks at the disk, a second apart,
 		// and while the node stops: the log's next segment (64 MiB), a memtable
 		// and the tables of a compaction, and a second of appends at full speed.
@@ -95,6 +111,12 @@ func (c *Config) check() error {
 		return exit.Usagef("--snapshot-interval must be positive; it is %v", c.SnapshotInterval)
 	case c.TrailingTime < 0:
 		return exit.Usagef("--trailing-time must not be negative; it is %v", c.TrailingTime)
+	case c.StoreCache > maxStoreMemory:
+		return exit.Usagef("--store-cache must be at most %d GiB; it is %d bytes", maxStoreMemory>>30, c.StoreCache)
+	case c.StoreBuffer < minStoreBuffer || c.StoreBuffer > maxStoreBuffer:
+		return exit.Usagef("--store-buffer must be %d to %d MiB; it is %d bytes", minStoreBuffer>>20, maxStoreBuffer>>20, c.StoreBuffer)
+	case c.IDFilter > maxStoreMemory:
+		return exit.Usagef("--id-filter must be at most %d GiB; it is %d bytes", maxStoreMemory>>30, c.IDFilter)
 	case c.RetentionInterval <= 0:
 		return exit.Usagef("--retention-interval must be positive; it is %v", c.RetentionInterval)
 	case c.ChangesMaxAge < 0:

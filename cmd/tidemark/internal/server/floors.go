@@ -49,6 +49,7 @@ func (s *server) open() (f *floors, err error) {
 	}
 	options := pebblestore.DefaultOptions()
 	options.Logger = s.logger.With("floor", "pebblestore")
+	options.BlockCacheBytes, options.MemTableBytes, options.IDFilterBytes = int64(s.cfg.StoreCache), s.cfg.StoreBuffer, int64(s.cfg.IDFilter)
 	options.Fatal = func(message string) { s.fatal(storeError(message)) }
 	options.OnBackgroundError = func(err error) {
 		if errors.Is(err, tidemark.ErrCorrupt) {
