@@ -23,6 +23,9 @@ type fsmAdapter struct {
 	onMembership func(raft.Configuration)
 	fatal        func(error)
 	metrics      *Metrics
+	// awaitSynced waits until this node's log has the entries up to an index on the disk. Raft
+	// takes those of a leader for stored before they are; see leaderlog.go.
+	awaitSynced func(index uint64) error
 
 	mu sync.Mutex
 	// progressed is closed when something more was applied.
@@ -47,6 +50,7 @@ func newFSMAdapter(cfg *Config, store *snapshotStore, keep *retention) *fsmAdapt
 		fatal:        cfg.Fatal,
 		metrics:      cfg.Metrics,
 		progressed:   make(chan struct{}),
+		awaitSynced:  func(uint64) error { return nil },
 	}
 }
 
@@ -81,6 +85,10 @@ func (f *fsmAdapter) ApplyBatch(logs []*raft.Log) []any {
 		}
 		entries[i], answers[i] = entry, applied{void: void}
 		bytes += len(l.Data)
+	}
+	if err := f.awaitSynced(logs[len(logs)-1].Index); err != nil {
+		f.fatal(fmt.Errorf("apply log entry %d: %w", logs[len(logs)-1].Index, err))
+		panic(err) // Fatal must not return
 	}
 	start := time.Now()
 	for i, results := range f.machine.ApplyBatch(entries) {

@@ -16,6 +16,9 @@ type Logs interface {
 	Term(index uint64) (term uint64, ok bool, err error)
 	SnapshotInstalled(index, term uint64) (conflict bool, err error)
 	Reset() error
+	StoreUnsynced(logs []*raft.Log) error
+	AwaitSynced(index uint64) error
+	Synced(index uint64) uint64
 	DiskBytes() (int64, error)
 	Close() error
 }

@@ -195,6 +195,7 @@ func (n *Node) listen() error {
 	n.clients = peer.NewClients(mux)
 	n.transport = peer.NewTransport(mux, peer.TransportConfig{
 		AdmitSnapshot: n.admitSnapshot,
+		Committed:     n.logs.Synced,
 		OnInvalid: func(id string, err error) {
 			n.logger.Warn("refused a message of a peer", "peer", id, "error", err)
 		},
@@ -208,14 +209,19 @@ func (n *Node) startRaft() error {
 	n.snapshots = newSnapshotStore(&n.cfg, n.retention)
 	n.snapshots.installed, n.snapshots.missed = n.fitLog, n.membershipMissed
 	n.fsm = newFSMAdapter(&n.cfg, n.snapshots, n.retention)
-	n.fsm.onMembership = n.membershipApplied
+	n.fsm.onMembership, n.fsm.awaitSynced = n.membershipApplied, n.logs.AwaitSynced
 	if err := bootstrap(&n.cfg, n.logs); err != nil {
 		return err
 	}
 	// Raft can tell of a change of leadership before NewRaft returns.
 	ready := make(chan struct{})
 	n.tasks.Go(func() { n.followLeadership(ready) })
-	var log raft.LogStore = retainingLog{n.logs.Log(), n.retention, n.machine.DurableIndex}
+	var leads atomic.Pointer[raft.Raft]
+	var log raft.LogStore = leaderLog{n.logs.Log(), n.logs, func() bool {
+		r := leads.Load()
+		return r != nil && r.State() == raft.Leader
+	}}
+	log = retainingLog{log, n.retention, n.machine.DurableIndex}
 	if n.cfg.wrapLog != nil {
 		log = n.cfg.wrapLog(log)
 	}
@@ -227,6 +233,7 @@ func (n *Node) startRaft() error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.raft = r
+	leads.Store(r)
 	n.proposer = newProposer(&n.cfg, func(l raft.Log) raft.ApplyFuture { return r.ApplyLog(l, 0) })
 	n.members.follow(r)
 	close(ready)

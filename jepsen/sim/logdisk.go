@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -34,7 +35,11 @@ type logDisk struct {
 	synced  uint64
 	// writing is what a call of StoreLogs is writing now.
 	writing []raft.Log
-	stable  map[string][]byte
+	// unsynced is the first entry that a leader wrote while its followers write theirs, and syncing is
+	// closed when it and those behind it are synced; 0 if there is none.
+	unsynced uint64
+	syncing  chan struct{}
+	stable   map[string][]byte
 	// voteTerm waits for the candidate of the same vote.
 	voteTerm []byte
 }
@@ -205,7 +210,78 @@ func (l *openLogs) SnapshotInstalled(index, term uint64) (conflict bool, err err
 	return conflict, l.Reset()
 }
 
+// awaitSync waits until what StoreUnsynced wrote from an index up to the given one is synced.
+func (l *openLogs) awaitSync(index uint64) {
+	for {
+		l.disk.mu.Lock()
+		from, syncing := l.disk.unsynced, l.disk.syncing
+		l.disk.mu.Unlock()
+		if from == 0 || index < from {
+			return
+		}
+		<-syncing
+	}
+}
+
+func (l *openLogs) AwaitSynced(index uint64) error {
+	l.awaitSync(index)
+	return nil
+}
+
+func (l *openLogs) Synced(index uint64) uint64 {
+	l.disk.mu.Lock()
+	defer l.disk.mu.Unlock()
+	if l.disk.unsynced != 0 {
+		return min(index, l.disk.unsynced-1)
+	}
+	return index
+}
+
+func (l *openLogs) StoreUnsynced(logs []*raft.Log) error {
+	d := l.disk
+	if d.faults.earlyAck || len(logs) == 0 {
+		return l.Log().StoreLogs(logs)
+	}
+	entries := copied(logs)
+	last, syncing := entries[len(entries)-1].Index, make(chan struct{})
+	l.awaitSync(math.MaxUint64)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.follows(entries); err != nil {
+		l.o.Fatal(err)
+		return err
+	}
+	d.add(entries)
+	d.unsynced, d.syncing = entries[0].Index, syncing
+	go func() {
+		l.write("append")
+		d.markSynced(last)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.unsynced = 0
+		close(syncing)
+	}()
+	return nil
+}
+
+func copied(logs []*raft.Log) []raft.Log {
+	entries := make([]raft.Log, len(logs))
+	for i, entry := range logs {
+		entries[i] = *entry
+	}
+	return entries
+}
+
+// follows is nil if the entries can be appended. The caller holds mu.
+func (d *logDisk) follows(entries []raft.Log) error {
+	if next := d.last() + 1; next > 1 && entries[0].Index != next {
+		return fmt.Errorf("entry %d cannot follow entry %d", entries[0].Index, next-1)
+	}
+	return nil
+}
+
 func (l *openLogs) Reset() error {
+	l.awaitSync(math.MaxUint64)
 	l.disk.mu.Lock()
 	defer l.disk.mu.Unlock()
 	l.disk.first, l.disk.entries, l.disk.synced = 0, nil, 0
@@ -243,15 +319,12 @@ func (l raftLog) StoreLogs(logs []*raft.Log) error {
 		return nil
 	}
 	d := l.disk
-	entries := make([]raft.Log, len(logs))
-	for i, entry := range logs {
-		entries[i] = *entry
-	}
+	entries := copied(logs)
 	last := entries[len(entries)-1].Index
+	l.awaitSync(math.MaxUint64)
 	d.mu.Lock()
-	if next := d.last() + 1; next > 1 && entries[0].Index != next {
+	if err := d.follows(entries); err != nil {
 		d.mu.Unlock()
-		err := fmt.Errorf("entry %d cannot follow entry %d", entries[0].Index, next-1)
 		l.o.Fatal(err)
 		return err
 	}
@@ -293,6 +366,9 @@ func (d *logDisk) markSynced(index uint64) {
 func (l raftLog) DeleteRange(from, to uint64) error {
 	durable := l.o.Durable()
 	d := l.disk
+	if to >= l.openLogs.LastIndex() { // the end of the log
+		l.awaitSync(math.MaxUint64)
+	}
 	d.mu.Lock()
 	last := d.last()
 	switch {

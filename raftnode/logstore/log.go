@@ -3,6 +3,7 @@ package logstore
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -35,6 +36,9 @@ type log struct {
 	mu          sync.RWMutex
 	first, last uint64
 	sum         uint32
+
+	// unsynced is what storeUnsynced has stored and not synced yet, or nil.
+	unsynced atomic.Pointer[unsynced]
 }
 
 var _ raft.LogStore = (*log)(nil)
@@ -106,25 +110,30 @@ func (g *log) StoreLogs(logs []*raft.Log) error {
 	from, to := logs[0].Index, logs[len(logs)-1].Index
 	start := time.Now()
 	err := g.stop.run(fmt.Sprintf("append entries %d to %d", from, to), g.o.logPath(), func() error {
-		return g.store(logs)
+		return g.store(logs, g.raise)
 	})
 	if err != nil {
 		return err
 	}
 	g.cache.add(logs)
-	if g.o.OnAppend != nil {
-		bytes := 0
-		for _, l := range logs {
-			bytes += len(l.Data)
-		}
-		g.o.OnAppend(len(logs), bytes, time.Since(start))
-	}
+	g.tellAppended(logs, start)
 	return nil
 }
 
-// store appends, then raises the mark. The mark's write is not synced here: the
-// syncer does that soon, and the next append is a witness of this one.
-func (g *log) store(logs []*raft.Log) error {
+func (g *log) tellAppended(logs []*raft.Log, start time.Time) {
+	if g.o.OnAppend == nil {
+		return
+	}
+	bytes := 0
+	for _, l := range logs {
+		bytes += len(l.Data)
+	}
+	g.o.OnAppend(len(logs), bytes, time.Since(start))
+}
+
+// store appends, and then has raise called with what the log holds. The mark's write is not
+// synced: the syncer does that soon, and the next append is a witness of this one.
+func (g *log) store(logs []*raft.Log, raise func(first, last uint64, sum uint32) error) error {
 	g.mu.RLock()
 	first, last, sum := g.first, g.last, g.sum
 	g.mu.RUnlock()
@@ -151,7 +160,7 @@ func (g *log) store(logs []*raft.Log) error {
 	}
 	last = logs[len(logs)-1].Index
 	if !planted.Is(planted.EarlyAck) {
-		if err := g.raise(first, last, sum); err != nil {
+		if err := raise(first, last, sum); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,18 @@ type Store struct {
 // put a raft.LogCache above it: SnapshotInstalled could not empty it.
 func (s *Store) Log() raft.LogStore { return s.log }
 
+// StoreUnsynced is StoreLogs of Log, but returns as soon as readers see the entries: a
+// leader sends them to its followers while its own disk is at work. Until AwaitSynced says so
+// they must not count as stored by this node in anything that another node learns, nor be applied. A
+// log that cannot do that returns when they are durable. An error of the sync ends the process.
+func (s *Store) StoreUnsynced(logs []*raft.Log) error { return s.log.storeUnsynced(logs) }
+
+// AwaitSynced returns nil when the entries up to index that the log holds are durable.
+func (s *Store) AwaitSynced(index uint64) error { return s.log.awaitSynced(index) }
+
+// Synced is the last index up to the given one of which AwaitSynced would return at once.
+func (s *Store) Synced(index uint64) uint64 { return s.log.syncedUpTo(index) }
+
 // Stable returns the store of term and vote for hashicorp/raft.
 func (s *Store) Stable() raft.StableStore { return s.stable }
 
@@ -35,6 +47,7 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stopSync)
 		<-s.synced
+		s.log.awaitWrite()
 		s.log.stop.close()
 		s.closeErr = errors.Join(s.log.inner.Close(), s.stable.db.Close(), s.mark.close())
 	})

@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
@@ -35,9 +34,8 @@ type backend interface {
 // walBackend is a log in segments of a fixed size.
 type walBackend struct {
 	*wal.WAL
-	dir string
-	// late is nil unless a bug is planted.
-	late interface{ flush() error }
+	dir   string
+	files *walFiles
 }
 
 // openWAL opens a log that scanWAL found whole.
@@ -45,17 +43,13 @@ func openWAL(dir string, segmentBytes int, t walTail, logger *slog.Logger, faile
 	if err := t.clearTorn(); err != nil {
 		return nil, err
 	}
-	b := &walBackend{dir: dir}
-	files := types.VFS(fs.New())
-	if planted.Is(planted.EarlyAck) {
-		late := newLateSync()
-		b.late, files = late, late
-	}
+	b := &walBackend{dir: dir, files: newWALFiles()}
+	b.files.late.Store(planted.Is(planted.EarlyAck))
 	var err error
 	b.WAL, err = wal.Open(dir,
 		wal.WithSegmentSize(segmentBytes),
-		wal.WithSegmentFiler(segment.NewFiler(dir, files)),
-		wal.WithMetaStore(&walMeta{tail: t}),
+		wal.WithSegmentFiler(segment.NewFiler(dir, b.files)),
+		wal.WithMetaStore(&walMeta{tail: t, files: b.files}),
 		wal.WithLogger(walLogger(logger, failed)))
 	if err != nil {
 		return nil, err
@@ -90,7 +84,16 @@ func (b *walBackend) fileOf(index uint64) string {
 // ErrSealed from then on.
 type walMeta struct {
 	metadb.BoltMetaDB
-	tail walTail
+	tail  walTail
+	files *walFiles
+}
+
+// CommitState makes durable what the metadata is about to say of segments.
+func (m *walMeta) CommitState(state types.PersistentState) error {
+	if err := m.files.flush(); err != nil {
+		return err
+	}
+	return m.BoltMetaDB.CommitState(state)
 }
 
 func (m *walMeta) Load(dir string) (types.PersistentState, error) {

@@ -32,6 +32,9 @@ type TransportConfig struct {
 	// AdmitSnapshot, if not nil, is asked before Raft's main loop sees an
 	// InstallSnapshot with a body of size bytes; an error refuses it.
 	AdmitSnapshot func(size int64) error
+	// Committed, if not nil, says up to where followers may be told that the log is
+	// committed, of what Raft takes for committed. It must not block.
+	Committed func(index uint64) uint64
 	// OnInvalid, if not nil, is told of each inbound message that was not let
 	// through. Called by many goroutines at once; it must not block.
 	OnInvalid func(peer string, err error)
@@ -48,6 +51,9 @@ func (c TransportConfig) withDefaults() TransportConfig {
 	orDefault(&c.StallTimeout, 30*time.Second)
 	if c.AdmitSnapshot == nil {
 		c.AdmitSnapshot = func(int64) error { return nil }
+	}
+	if c.Committed == nil {
+		c.Committed = func(index uint64) uint64 { return index }
 	}
 	if c.OnInvalid == nil {
 		c.OnInvalid = func(string, error) {}
@@ -128,7 +134,9 @@ func (t *Transport) SetHeartbeatHandler(handler func(raft.RPC)) {
 
 // AppendEntries implements raft.Transport.
 func (t *Transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	return t.NetworkTransport.AppendEntries(id, Target(id, target), args, resp)
+	told := *args
+	told.LeaderCommitIndex = t.cfg.Committed(args.LeaderCommitIndex)
+	return t.NetworkTransport.AppendEntries(id, Target(id, target), &told, resp)
 }
 
 // AppendEntriesPipeline implements raft.Transport; it always returns
