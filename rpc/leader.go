@@ -51,6 +51,8 @@ func newLeaderConnections(options []grpc.DialOption) *leaderConnections {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxRequestBytes), grpc.ForceCodecV2(newPooledCodec())),
 		experimental.WithBufferPool(buffers),
+		grpc.WithStaticStreamWindowSize(streamWindow),
+		grpc.WithStaticConnWindowSize(connectionWindow),
 		// Nodes reach each other directly, whatever proxy the environment names.
 		grpc.WithNoProxy(),
 	}, options...)}

@@ -148,6 +148,15 @@ func New(o Options) (*Server, error) {
 // each of its messages the names and the encoding that MaxBatchBytes does not count.
 const maxRequestBytes = tidemark.MaxBatchBytes + tidemark.MaxBatchMessages*(tidemark.MaxTimelineIDBytes+256) + 1<<20
 
+// streamWindow and connectionWindow are how much is sent to this node before it is read:
+// less than a stream may hold, and enough for 20 MB/s over a link of 50 ms. They are set
+// because gRPC measures what it would choose itself with a ping for nearly every message
+// that comes alone, and each ping wakes both sides up.
+const (
+	streamWindow     = 1 << 20
+	connectionWindow = 4 << 20
+)
+
 // handshakeTimeout bounds the time from connecting to the first frames, TLS included.
 const handshakeTimeout = 10 * time.Second
 
@@ -159,6 +168,8 @@ func (s *Server) serverOptions() []grpc.ServerOption {
 		experimental.BufferPool(buffers),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(s.Limits.MaxConnectionCalls),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connectionWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.Limits.KeepaliveTime, Timeout: s.Limits.KeepaliveTimeout}),
 		// A client begins at once; who connects and is silent holds a file descriptor.
 		grpc.ConnectionTimeout(handshakeTimeout),

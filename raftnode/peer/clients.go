@@ -70,6 +70,8 @@ func (c *Clients) Get(id, address string) (*Client, error) {
 		grpc.WithConnectParams(redial),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: clientPing, Timeout: pingTimeout, PermitWithoutStream: true}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxPeerMessageBytes), grpc.MaxCallSendMsgSize(maxPeerMessageBytes)),
+		grpc.WithStaticStreamWindowSize(windowBytes),
+		grpc.WithStaticConnWindowSize(windowBytes),
 		// A connection that fell idle would make the next read wait for a handshake.
 		grpc.WithIdleTimeout(0),
 		grpc.WithDisableServiceConfig(),
