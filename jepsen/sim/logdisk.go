@@ -169,7 +169,7 @@ var _ raftnode.Logs = (*openLogs)(nil)
 func (l *openLogs) Log() raft.LogStore        { return raftLog{l} }
 func (l *openLogs) Stable() raft.StableStore  { return raftStable{l} }
 func (l *openLogs) DiskBytes() (int64, error) { return 0, nil }
-func (l *openLogs) Close() error              { return nil }
+func (l *openLogs) Close() error              { return l.AwaitSynced(math.MaxUint64) }
 
 func (l *openLogs) FirstIndex() uint64 {
 	l.disk.mu.Lock()
@@ -210,23 +210,20 @@ func (l *openLogs) SnapshotInstalled(index, term uint64) (conflict bool, err err
 	return conflict, l.Reset()
 }
 
-// awaitSync waits until what StoreUnsynced wrote from an index up to the given one is synced.
-func (l *openLogs) awaitSync(index uint64) {
+func (l *openLogs) AwaitSynced(index uint64) error {
 	for {
 		l.disk.mu.Lock()
 		from, syncing := l.disk.unsynced, l.disk.syncing
 		l.disk.mu.Unlock()
 		if from == 0 || index < from {
-			return
+			return nil
 		}
 		<-syncing
 	}
 }
 
-func (l *openLogs) AwaitSynced(index uint64) error {
-	l.awaitSync(index)
-	return nil
-}
+// awaitSync waits until what StoreUnsynced wrote is synced: nothing is written behind it before.
+func (l *openLogs) awaitSync() { _ = l.AwaitSynced(math.MaxUint64) }
 
 func (l *openLogs) Synced(index uint64) uint64 {
 	l.disk.mu.Lock()
@@ -244,7 +241,7 @@ func (l *openLogs) StoreUnsynced(logs []*raft.Log) error {
 	}
 	entries := copied(logs)
 	last, syncing := entries[len(entries)-1].Index, make(chan struct{})
-	l.awaitSync(math.MaxUint64)
+	l.awaitSync()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.follows(entries); err != nil {
@@ -281,7 +278,7 @@ func (d *logDisk) follows(entries []raft.Log) error {
 }
 
 func (l *openLogs) Reset() error {
-	l.awaitSync(math.MaxUint64)
+	l.awaitSync()
 	l.disk.mu.Lock()
 	defer l.disk.mu.Unlock()
 	l.disk.first, l.disk.entries, l.disk.synced = 0, nil, 0
@@ -321,7 +318,7 @@ func (l raftLog) StoreLogs(logs []*raft.Log) error {
 	d := l.disk
 	entries := copied(logs)
 	last := entries[len(entries)-1].Index
-	l.awaitSync(math.MaxUint64)
+	l.awaitSync()
 	d.mu.Lock()
 	if err := d.follows(entries); err != nil {
 		d.mu.Unlock()
@@ -367,7 +364,7 @@ func (l raftLog) DeleteRange(from, to uint64) error {
 	durable := l.o.Durable()
 	d := l.disk
 	if to >= l.openLogs.LastIndex() { // the end of the log
-		l.awaitSync(math.MaxUint64)
+		l.awaitSync()
 	}
 	d.mu.Lock()
 	last := d.last()
