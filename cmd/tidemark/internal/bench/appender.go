@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
@@ -116,12 +117,12 @@ const connectionCallers = 1024
 func (a *appender) connect(ctx context.Context) (apis []tidemarkv1.TimelineServiceClient, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	status, err := a.sdk.Cluster().Status(ctx)
+	leader, err := a.leader(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for len(apis)*connectionCallers < a.Callers {
-		connection, err := grpc.NewClient(status.GetLeaderClientAddress(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		connection, err := grpc.NewClient(leader, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			return nil, err
 		}
@@ -130,6 +131,24 @@ func (a *appender) connect(ctx context.Context) (apis []tidemarkv1.TimelineServi
 	}
 	return apis, nil
 }
+
+// leader is the address of the node that leads. A cluster that was just started has none yet.
+func (a *appender) leader(ctx context.Context) (string, error) {
+	for {
+		status, err := a.sdk.Cluster().Status(ctx)
+		if err != nil || status.GetLeaderClientAddress() != "" {
+			return status.GetLeaderClientAddress(), err
+		}
+		select {
+		case <-ctx.Done():
+			return "", errors.New("the cluster has no leader")
+		case <-time.After(leaderPoll):
+		}
+	}
+}
+
+// leaderPoll is how often a cluster without a leader is asked for one.
+const leaderPoll = 100 * time.Millisecond
 
 // ownStream is a caller's own stream of appends. It is opened at the first one, and at the
 // one after a failure, and ends with ctx.
