@@ -98,7 +98,8 @@ func As(reader tidemark.ReaderID) ReadOption {
 
 // Page is one contiguous page of a timeline.
 type Page struct {
-	// Messages are in rising order of SeqID, whichever way the read went.
+	// Messages are in rising order of SeqID, whichever way the read went. Neighbours share
+	// memory, up to 32 KiB of it or one message: copy what is to be kept without the others.
 	Messages []Message
 	// More says that there is more in the direction of the read.
 	More bool
@@ -185,16 +186,16 @@ func (o *readOptions) request(c *Client, timeline tidemark.TimelineID) *pb.ReadR
 func (c *Client) read(ctx context.Context, request *pb.ReadRequest) (*Page, error) {
 	kind := call{name: "Read", write: request.GetAck() != nil, repeatable: true}
 	return do(ctx, c, kind, func(ctx context.Context, node *endpoint) (*Page, error) {
-		reply, err := node.timelines.Read(ctx, request)
-		if err != nil {
+		var reply readReply
+		if err := node.conn.Invoke(ctx, pb.TimelineService_Read_FullMethodName, request, &reply, pages...); err != nil {
 			return nil, err
 		}
 		position, err := c.observeToken(reply.GetPosition())
 		if err != nil {
 			return nil, err
 		}
-		page := &Page{
-			Messages:       make([]Message, len(reply.GetMessages())),
+		return &Page{
+			Messages:       reply.messages,
 			More:           reply.GetHasMore(),
 			PreviousDigest: digestOf(reply.GetPreviousDigest()),
 			Floor:          tidemark.SeqID(reply.GetFloorSeqId()),
@@ -203,11 +204,7 @@ func (c *Client) read(ctx context.Context, request *pb.ReadRequest) (*Page, erro
 			AppliedIndex:   reply.GetAppliedIndex(),
 			Staleness:      time.Duration(reply.GetStalenessMillis()) * time.Millisecond,
 			Endpoint:       node.address,
-		}
-		for i, message := range reply.GetMessages() {
-			page.Messages[i] = messageOf(message)
-		}
-		return page, nil
+		}, nil
 	})
 }
 

@@ -105,8 +105,8 @@ func (c *Client) Sync(ctx context.Context, request SyncRequest, level ...Consist
 	sent.Consistency = c.levelOf(level)
 	kind := call{name: "Sync", write: len(request.Acks) > 0, repeatable: true}
 	return do(ctx, c, kind, func(ctx context.Context, node *endpoint) (*Synced, error) {
-		reply, err := node.timelines.Sync(ctx, sent)
-		if err != nil {
+		var reply syncReply
+		if err := node.conn.Invoke(ctx, pb.TimelineService_Sync_FullMethodName, sent, &reply, pages...); err != nil {
 			return nil, err
 		}
 		position, err := c.observeToken(reply.GetPosition())
@@ -114,7 +114,7 @@ func (c *Client) Sync(ctx context.Context, request SyncRequest, level ...Consist
 			return nil, err
 		}
 		synced := &Synced{
-			Timelines:     make([]SyncedTimeline, len(reply.GetTimelines())),
+			Timelines:     make([]SyncedTimeline, len(reply.timelines)),
 			More:          reply.GetHasMore(),
 			NextPageToken: reply.GetNextPageToken(),
 			Position:      position,
@@ -122,8 +122,8 @@ func (c *Client) Sync(ctx context.Context, request SyncRequest, level ...Consist
 			Staleness:     time.Duration(reply.GetStalenessMillis()) * time.Millisecond,
 			Endpoint:      node.address,
 		}
-		for i, timeline := range reply.GetTimelines() {
-			synced.Timelines[i] = syncedTimelineOf(timeline)
+		for i := range reply.timelines {
+			synced.Timelines[i] = reply.timelines[i].synced()
 		}
 		return synced, nil
 	})
@@ -148,20 +148,17 @@ func (r *SyncRequest) request() *pb.SyncRequest {
 	return request
 }
 
-func syncedTimelineOf(t *pb.SyncTimeline) SyncedTimeline {
+func (t *syncReplyTimeline) synced() SyncedTimeline {
 	synced := SyncedTimeline{
 		Timeline:       timelineOf(t.GetTimeline()),
 		After:          tidemark.SeqID(t.GetAfterSeqId()),
-		Messages:       make([]Message, len(t.GetMessages())),
+		Messages:       t.messages,
 		PreviousDigest: digestOf(t.GetPreviousDigest()),
 		More:           t.GetHasMore(),
 		Trimmed:        tidemark.SeqID(t.GetTrimmedToSeqId()),
 	}
 	if cursor := t.GetCursor(); cursor != nil {
 		synced.Cursor = cursorOf(cursor)
-	}
-	for i, message := range t.GetMessages() {
-		synced.Messages[i] = messageOf(message)
 	}
 	return synced
 }

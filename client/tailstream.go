@@ -82,7 +82,7 @@ func (t *Tail) serve(node *endpoint) (answered int, f *failure) {
 	}
 	ctx, cancel := context.WithCancelCause(t.ctx)
 	defer cancel(context.Canceled)
-	stream, err := node.timelines.Tail(ctx)
+	stream, err := node.timelines.Tail(ctx, pages...)
 	if err != nil {
 		return 0, understand(node.address, err)
 	}
@@ -94,13 +94,13 @@ func (t *Tail) serve(node *endpoint) (answered int, f *failure) {
 	}()
 	silence := time.AfterFunc(tailSilence, func() { cancel(errTailSilent) })
 	for err == nil {
-		var response *pb.TailResponse
+		var response tailReply
 		silence.Reset(tailSilence)
-		response, err = stream.Recv()
+		err = stream.RecvMsg(&response)
 		silence.Stop()
 		if err == nil {
 			answered++
-			err = t.take(node, response)
+			err = t.take(node, &response)
 		}
 	}
 	cause := context.Cause(ctx)
@@ -173,11 +173,12 @@ func (s *Subscription) request() *pb.TailSubscription {
 }
 
 // take hands the events of a response on. An error says that the node is of no use.
-func (t *Tail) take(node *endpoint, response *pb.TailResponse) error {
+func (t *Tail) take(node *endpoint, response *tailReply) error {
 	if _, err := t.c.observeToken(response.GetPosition()); err != nil {
 		return err
 	}
-	for _, told := range response.GetEvents() {
+	for i := range response.events {
+		told := &response.events[i]
 		t.mu.Lock()
 		s := t.subscriptions[told.GetTag()]
 		t.mu.Unlock()
@@ -205,17 +206,13 @@ func (t *Tail) take(node *endpoint, response *pb.TailResponse) error {
 
 // advance brings the subscription forward by an event, and returns what the caller is
 // told of it, or nil.
-func (s *Subscription) advance(node *endpoint, told *pb.TailEvent) (*TailEvent, error) {
+func (s *Subscription) advance(node *endpoint, told *tailReplyEvent) (*TailEvent, error) {
 	event := &TailEvent{Subscription: s}
+	if told.delivers {
+		event.Messages = told.messages
+		return event, s.pass(told.messages)
+	}
 	switch told := told.GetEvent().(type) {
-	case *pb.TailEvent_Messages:
-		for _, m := range told.Messages.GetMessages() {
-			if seq := tidemark.SeqID(m.GetSeqId()); s.known && seq != s.position+1 {
-				return nil, fmt.Errorf("%w: message %d of %q came after %d", errTailHole, seq, s.Timeline, s.position)
-			}
-			s.moveTo(tidemark.SeqID(m.GetSeqId()))
-			event.Messages = append(event.Messages, messageOf(m))
-		}
 	case *pb.TailEvent_Notice:
 		if event.Notified = tidemark.SeqID(told.Notice.GetLastSeqId()); s.known && event.Notified <= s.position {
 			return nil, fmt.Errorf("%w: a notice of %d of %q came after %d", errTailHole, event.Notified, s.Timeline, s.position)
@@ -238,6 +235,23 @@ func (s *Subscription) advance(node *endpoint, told *pb.TailEvent) (*TailEvent, 
 		return nil, nil
 	}
 	return event, nil
+}
+
+// pass brings the subscription behind messages, which must be the next ones.
+func (s *Subscription) pass(messages []Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	last, known := s.position, s.known
+	for i := range messages {
+		seq := messages[i].SeqID
+		if known && seq != last+1 {
+			return fmt.Errorf("%w: message %d of %q came after %d", errTailHole, seq, s.Timeline, last)
+		}
+		last, known = seq, true
+	}
+	s.moveTo(last)
+	return nil
 }
 
 func (s *Subscription) moveTo(seq tidemark.SeqID) {
