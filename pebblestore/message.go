@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -151,10 +152,15 @@ func decodeMessage(timeline tidemark.TimelineID, key, record []byte) (tidemark.M
 	return m, err
 }
 
-// decodeRecord returns the message of a record, as a copy. All its strings share
-// one allocation, and its payload has another. A reference, and a revision entry, leave
-// what is another message's empty.
+// decodeRecord returns the message of a record, whose texts and payload are in a copy of it.
+// A reference, and a revision entry, leave what is another message's empty.
 func decodeRecord(timeline tidemark.TimelineID, key, record []byte) (m tidemark.Message, r reference, err error) {
+	return decodeOwn(timeline, key, bytes.Clone(record))
+}
+
+// decodeOwn is decodeRecord for a record that nobody will write to: texts and payload of the
+// message are parts of it.
+func decodeOwn(timeline tidemark.TimelineID, key, record []byte) (m tidemark.Message, r reference, err error) {
 	_, seq, ok := splitMessageKey(key)
 	if !ok {
 		return m, r, damaged(key, "key is malformed")
@@ -171,14 +177,14 @@ func decodeRecord(timeline tidemark.TimelineID, key, record []byte) (m tidemark.
 	m.Timeline, m.ClientTime = timeline, tidemark.NoTime
 	if flags&flagReference != 0 {
 		r = reference{number: d.uvarint(), seq: tidemark.SeqID(d.uvarint()), digest: d.digest()}
-		r.id, r.user = tidemark.MessageID(d.text()), string(d.text())
+		r.id, r.user = tidemark.MessageID(d.ownString()), d.ownString()
 		r.revision = flags&flagRevision != 0
 		d.bad = d.bad || flags&^flagRevision != flagReference || r.number == 0 || r.seq == 0 || r.revision && r.user != ""
 		return m, r, d.finish(key)
 	}
 	if flags&flagRevision != 0 {
 		m.Revises = &tidemark.Revises{SeqID: tidemark.SeqID(d.uvarint()), Number: d.uvarint(), Redacted: d.boolean(), Content: d.content()}
-		m.ID, m.Sender = tidemark.MessageID(d.text()), string(d.text())
+		m.ID, m.Sender = tidemark.MessageID(d.ownString()), d.ownString()
 		d.bad = d.bad || flags != flagRevision || m.Revises.SeqID == 0 || m.Revises.SeqID >= seq || m.Revises.Number == 0
 		return m, r, d.finish(key)
 	}
@@ -190,47 +196,26 @@ func decodeRecord(timeline tidemark.TimelineID, key, record []byte) (m tidemark.
 		m.Revision = &tidemark.Revision{Number: d.uvarint(), Time: d.time(), SeqID: tidemark.SeqID(d.uvarint()), Redacted: d.boolean(), Original: d.content()}
 		d.bad = d.bad || m.Revision.Number == 0 || m.Revision.SeqID <= seq
 	}
-	decodeTexts(&d, &m.Draft)
+	m.ID, m.Sender, m.Type = tidemark.MessageID(d.ownString()), d.ownString(), d.ownString()
+	m.Attributes = d.attributes()
 	if payload := d.text(); len(payload) > 0 {
-		m.Payload = append([]byte(nil), payload...)
+		m.Payload = payload
 	}
 	return m, r, d.finish(key)
 }
 
-// decodeTexts reads what stands between the fixed fields and the payload, in two
-// passes: the first finds where the texts end, so that the second can cut all of
-// them from one string.
-func decodeTexts(d *decoder, draft *tidemark.Draft) {
-	scan := *d
-	for range 3 {
-		scan.text()
+// attributes reads those of a record that nobody will write to.
+func (d *decoder) attributes() tidemark.Attributes {
+	count := d.uvarint()
+	if count == 0 || count > uint64(len(d.rest)) {
+		d.bad = d.bad || count > 0
+		return nil
 	}
-	count := scan.uvarint()
-	if count > uint64(len(scan.rest)) {
-		scan.bad = true
+	attributes := make(tidemark.Attributes, count)
+	for i := range attributes {
+		attributes[i] = tidemark.Attribute{Key: d.ownString(), Value: d.ownString()}
 	}
-	for i := uint64(0); i < count && !scan.bad; i++ {
-		scan.text()
-		scan.text()
-	}
-	if scan.bad {
-		d.bad = true
-		return
-	}
-	begin := d.rest
-	shared := string(begin[:len(begin)-len(scan.rest)])
-	text := func() string {
-		size := len(d.text())
-		end := len(begin) - len(d.rest)
-		return shared[end-size : end]
-	}
-	draft.ID, draft.Sender, draft.Type = tidemark.MessageID(text()), text(), text()
-	if count = d.uvarint(); count > 0 {
-		draft.Attributes = make(tidemark.Attributes, count)
-		for i := range draft.Attributes {
-			draft.Attributes[i] = tidemark.Attribute{Key: text(), Value: text()}
-		}
-	}
+	return attributes
 }
 
 // messageServerTime reads only the server time of a record.

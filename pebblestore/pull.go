@@ -210,6 +210,7 @@ func (p *pulling) extend(i, part int) error {
 			t.PreviousDigest = h.FirstDigest()
 		}
 	}
+	v.ahead = int(min(uint64(h.Last-next)+1, uint64(p.pull.MaxMessages-len(t.Messages))))
 	v.key = appendMessageKey(v.key[:0], h.Number, seq)
 	for ok := v.iter.seekGE(v.key); seq <= h.Last && len(t.Messages) < p.pull.MaxMessages; ok = v.iter.next() {
 		record, err := v.recordHere(ok, h.Number, seq)

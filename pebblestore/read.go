@@ -187,7 +187,8 @@ func (v *view) readForward(page *tidemark.Page, first tidemark.SeqID, r *tidemar
 		return nil
 	}
 	count := int(min(uint64(r.Limit), uint64(h.Last-first)+1))
-	page.Messages = make([]tidemark.Message, 0, min(count, tidemark.MaxPageMessages))
+	v.ahead = min(count, tidemark.MaxPageMessages)
+	page.Messages = make([]tidemark.Message, 0, v.ahead)
 	// The message before the page is passed on the way, for its digest.
 	seq := first
 	if first > h.First {
@@ -225,7 +226,8 @@ func (v *view) readBackward(page *tidemark.Page, last, lowest tidemark.SeqID, r 
 		return err
 	}
 	count := int(min(uint64(r.Limit), uint64(last-lowest)+1))
-	page.Messages = make([]tidemark.Message, 0, min(count, tidemark.MaxPageMessages))
+	v.ahead = min(count, tidemark.MaxPageMessages)
+	page.Messages = make([]tidemark.Message, 0, v.ahead)
 	seq, size, full := last, 0, false
 	v.key = appendMessageKey(v.key[:0], h.Number, last+1)
 	ok := v.iter.seekLT(v.key)

@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"tidemark"
 )
@@ -71,6 +72,12 @@ func (d *decoder) text() []byte {
 		return nil
 	}
 	return d.take(int(size))
+}
+
+// ownString is text of a record that nobody will write to: it is a part of the record.
+func (d *decoder) ownString() string {
+	text := d.text()
+	return unsafe.String(unsafe.SliceData(text), len(text))
 }
 
 // boolean accepts only 0 and 1, so that equal records have equal bytes.

@@ -14,7 +14,7 @@ type sources struct {
 // place and time that the inbox gave to it, and that of a revision entry has the content
 // of the message that it revises.
 func (v *view) decode(timeline tidemark.TimelineID, key, record []byte) (tidemark.Message, error) {
-	m, r, err := decodeRecord(timeline, key, record)
+	m, r, err := decodeOwn(timeline, key, v.copyOf(record))
 	if err != nil || r == (reference{}) && m.Revises == nil {
 		return m, err
 	}

@@ -16,6 +16,10 @@ type view struct {
 	gen  *generation
 	iter *iterator
 	key  []byte // scratch
+	// piece is memory for copies of records, and ahead how many more records of about one size
+	// are to be expected.
+	piece []byte
+	ahead int
 	// sources resolves references, as of the same moment; nil until there is one.
 	sources *sources
 }
@@ -121,6 +125,20 @@ func (v *view) message(id tidemark.TimelineID, number uint64, seq tidemark.SeqID
 		return tidemark.Message{}, err
 	}
 	return v.decode(id, v.key, record)
+}
+
+// pieceBytes is how large the pieces of memory are that the records of a page share.
+const pieceBytes = 64 << 10
+
+// copyOf returns a copy of a record that nobody writes to any more.
+func (v *view) copyOf(record []byte) []byte {
+	if len(record) > cap(v.piece)-len(v.piece) {
+		v.piece = make([]byte, 0, max(len(record), min(len(record)*v.ahead, pieceBytes)))
+	}
+	v.ahead--
+	at := len(v.piece)
+	v.piece = append(v.piece, record...)
+	return v.piece[at:len(v.piece):len(v.piece)]
 }
 
 func (v *view) dedupe(number uint64, id tidemark.MessageID) (e DedupeEntry, found bool, err error) {

@@ -32,6 +32,9 @@ func (c pooledCodec) Marshal(v any) (mem.BufferSlice, error) {
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
+	if raw := m.ProtoReflect().GetUnknown(); len(raw) > 0 {
+		return c.marshalAround(m, raw)
+	}
 	size := proto.Size(m)
 	if mem.IsBelowBufferPoolingThreshold(size) {
 		return c.CodecV2.Marshal(v)
@@ -43,6 +46,17 @@ func (c pooledCodec) Marshal(v any) (mem.BufferSlice, error) {
 		return nil, err
 	}
 	return mem.BufferSlice{mem.NewBuffer(buffer, buffers)}, nil
+}
+
+// marshalAround puts a message's encoded fields (setMessages) behind the others, as they are.
+// Nobody looks at a message on its way out, so that they can be taken out of it.
+func (c pooledCodec) marshalAround(m proto.Message, raw []byte) (mem.BufferSlice, error) {
+	m.ProtoReflect().SetUnknown(nil)
+	others, err := c.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return append(others, mem.NewBuffer(&raw, buffers)), nil
 }
 
 func (c pooledCodec) Unmarshal(data mem.BufferSlice, v any) error {

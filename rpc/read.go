@@ -59,7 +59,7 @@ func (s *Server) page(ctx context.Context, query pageQuery) (*tidemarkv1.ReadRes
 		StalenessMillis: age.millis(),
 		FloorSeqId:      uint64(page.Floor),
 	}
-	setMessages(reply, page.Messages)
+	setMessages(reply, page.Messages, sentRoom)
 	if n := len(page.Messages); n > 0 {
 		reply.FirstSeqId = uint64(page.Messages[0].SeqID)
 		reply.LastSeqId = uint64(page.Messages[n-1].SeqID)

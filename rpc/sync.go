@@ -102,7 +102,7 @@ func toSyncTimeline(t *tidemark.Pulled, withCursor bool) *tidemarkv1.SyncTimelin
 		AfterSeqId: uint64(t.After),
 		HasMore:    t.More,
 	}
-	setMessages(converted, t.Messages)
+	setMessages(converted, t.Messages, ownRoom)
 	if len(t.Messages) > 0 {
 		converted.PreviousDigest = t.PreviousDigest[:]
 	}

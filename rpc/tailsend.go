@@ -104,7 +104,7 @@ func (t *tailStream) advance(s *subscription, credit uint64, response *tidemarkv
 		t.spend(uint64(len(page.Messages)))
 		s.position = page.Messages[len(page.Messages)-1].SeqID
 		messages := &tidemarkv1.TailMessages{PreviousDigest: page.PreviousDigest[:]}
-		setMessages(messages, page.Messages)
+		setMessages(messages, page.Messages, ownRoom)
 		emit(&tidemarkv1.TailEvent{Event: &tidemarkv1.TailEvent_Messages{Messages: messages}})
 		for i := range page.Messages {
 			size += page.Messages[i].Size()

@@ -10,8 +10,8 @@ import (
 )
 
 // Pages of messages are most of what nodes send. So their messages are encoded by hand, in one
-// pass and without a protobuf message, its timestamps and its reflection for each. The
-// bytes become unknown fields of the reply, which are sent as they are: to whoever receives it
+// pass, to the size that was computed before, and without a protobuf message, its timestamps and its
+// reflection for each. The bytes become unknown fields of the reply, which are sent as they are: to whoever receives it
 // they are the field like any other.
 
 // Fields of the API's Message.
@@ -32,27 +32,74 @@ const (
 )
 
 // setMessages makes the messages what field messages of the reply holds once it was sent. The
-// reply itself shows none.
-func setMessages(reply proto.Message, messages []tidemark.Message) {
+// reply itself shows none. The bytes are put where room makes place for them.
+func setMessages(reply proto.Message, messages []tidemark.Message, room func(size int) []byte) {
 	if len(messages) == 0 {
 		return
 	}
 	m := reply.ProtoReflect()
-	m.SetUnknown(protoreflect.RawFields(appendMessages(nil, m.Descriptor().Fields().ByName("messages").Number(), messages)))
+	field := m.Descriptor().Fields().ByName("messages").Number()
+	size := 0
+	for i := range messages {
+		size += protowire.SizeTag(field) + protowire.SizeBytes(messageSize(&messages[i]))
+	}
+	m.SetUnknown(protoreflect.RawFields(appendMessages(room(size), field, messages)))
 }
+
+// ownRoom is for replies that are a part of another one.
+func ownRoom(size int) []byte { return make([]byte, 0, size) }
+
+// sentRoom is for replies that are sent as they are, by pooledCodec: it takes the bytes for its own.
+func sentRoom(size int) []byte { return (*buffers.Get(size))[:0] }
 
 // appendMessages encodes messages as a repeated field.
 func appendMessages(b []byte, field protowire.Number, messages []tidemark.Message) []byte {
-	var scratch []byte
 	for i := range messages {
-		scratch = appendMessage(scratch[:0], &messages[i])
-		if b == nil {
-			b = make([]byte, 0, len(messages)*(len(scratch)+16)) // most are of about one size
-		}
 		b = protowire.AppendTag(b, field, protowire.BytesType)
-		b = protowire.AppendBytes(b, scratch)
+		b = protowire.AppendVarint(b, uint64(messageSize(&messages[i])))
+		b = appendMessage(b, &messages[i])
 	}
 	return b
+}
+
+// messageSize is the exact number of bytes that appendMessage appends.
+func messageSize(m *tidemark.Message) int {
+	size := textSize(len(m.Timeline)) + textSize(len(m.ID)) + textSize(len(m.Sender)) + textSize(len(m.Type)) + textSize(len(m.Payload)) +
+		timeSize(m.ClientTime) + timeSize(m.ServerTime) + keySize + protowire.SizeBytes(len(m.Digest))
+	if m.SeqID != 0 {
+		size += keySize + protowire.SizeVarint(uint64(m.SeqID))
+	}
+	for i := range m.Attributes {
+		size += keySize + protowire.SizeBytes(attributeSize(&m.Attributes[i]))
+	}
+	if rest := rareFields(m); rest != nil {
+		size += proto.Size(rest)
+	}
+	return size
+}
+
+// keySize is that of the key of a field of Message, or of what is in one.
+const keySize = 1
+
+// textSize is the size of a text, or of bytes, that is left out if it is empty.
+func textSize(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return keySize + protowire.SizeBytes(n)
+}
+
+func attributeSize(a *tidemark.Attribute) int {
+	return keySize + protowire.SizeBytes(len(a.Key)) + keySize + protowire.SizeBytes(len(a.Value))
+}
+
+// rareFields are those that most messages do not have, and not worth a second encoding; nil if
+// there is none.
+func rareFields(m *tidemark.Message) *tidemarkv1.Message {
+	if m.Source == nil && m.Revision == nil && m.Revises == nil {
+		return nil
+	}
+	return &tidemarkv1.Message{Source: toSource(m.Source), Revision: toRevision(m.Revision), Revises: toRevises(m.Revises)}
 }
 
 // appendMessage encodes what toMessage makes.
@@ -70,16 +117,14 @@ func appendMessage(b []byte, m *tidemark.Message) []byte {
 	for i := range m.Attributes {
 		a := &m.Attributes[i]
 		b = protowire.AppendTag(b, fieldAttributes, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(2*protowire.SizeTag(1)+protowire.SizeBytes(len(a.Key))+protowire.SizeBytes(len(a.Value))))
+		b = protowire.AppendVarint(b, uint64(attributeSize(a)))
 		b = protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), a.Key)
 		b = protowire.AppendString(protowire.AppendTag(b, 2, protowire.BytesType), a.Value)
 	}
 	b = appendTime(b, fieldClientTime, m.ClientTime)
 	b = appendTime(b, fieldServerTime, m.ServerTime)
 	b = protowire.AppendBytes(protowire.AppendTag(b, fieldDigest, protowire.BytesType), m.Digest[:])
-	if m.Source != nil || m.Revision != nil || m.Revises != nil {
-		// Rare enough, and not worth a second encoding.
-		rest := &tidemarkv1.Message{Source: toSource(m.Source), Revision: toRevision(m.Revision), Revises: toRevises(m.Revises)}
+	if rest := rareFields(m); rest != nil {
 		b, _ = proto.MarshalOptions{}.MarshalAppend(b, rest) // it fails only for text that is not UTF-8, which no timeline has
 	}
 	return b
@@ -92,26 +137,42 @@ func appendText(b []byte, field protowire.Number, text string) []byte {
 	return protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), text)
 }
 
-// appendTime encodes a google.protobuf.Timestamp.
+// instant is a google.protobuf.Timestamp.
+type instant struct{ seconds, nanos uint64 }
+
+func instantOf(t tidemark.Time) instant {
+	at := t.Go()
+	return instant{uint64(at.Unix()), uint64(at.Nanosecond())}
+}
+
+func (i instant) size() (size int) {
+	if i.seconds != 0 {
+		size += keySize + protowire.SizeVarint(i.seconds)
+	}
+	if i.nanos != 0 {
+		size += keySize + protowire.SizeVarint(i.nanos)
+	}
+	return size
+}
+
+func timeSize(t tidemark.Time) int {
+	if t == tidemark.NoTime {
+		return 0
+	}
+	return keySize + protowire.SizeBytes(instantOf(t).size())
+}
+
 func appendTime(b []byte, field protowire.Number, t tidemark.Time) []byte {
 	if t == tidemark.NoTime {
 		return b
 	}
-	at := t.Go()
-	seconds, nanos := uint64(at.Unix()), uint64(at.Nanosecond())
-	size := 0
-	if seconds != 0 {
-		size += protowire.SizeTag(1) + protowire.SizeVarint(seconds)
+	at := instantOf(t)
+	b = protowire.AppendVarint(protowire.AppendTag(b, field, protowire.BytesType), uint64(at.size()))
+	if at.seconds != 0 {
+		b = protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), at.seconds)
 	}
-	if nanos != 0 {
-		size += protowire.SizeTag(2) + protowire.SizeVarint(nanos)
-	}
-	b = protowire.AppendVarint(protowire.AppendTag(b, field, protowire.BytesType), uint64(size))
-	if seconds != 0 {
-		b = protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), seconds)
-	}
-	if nanos != 0 {
-		b = protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), nanos)
+	if at.nanos != 0 {
+		b = protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), at.nanos)
 	}
 	return b
 }

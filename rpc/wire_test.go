@@ -22,7 +22,7 @@ func TestMessagesOnTheWire(t *testing.T) {
 			want.Messages = append(want.Messages, toMessage(&messages[i]))
 		}
 		reply := &tidemarkv1.ReadResponse{HasMore: true}
-		setMessages(reply, messages)
+		setMessages(reply, messages, ownRoom)
 		wire, err := proto.Marshal(reply)
 		if err != nil {
 			t.Fatal(err)
