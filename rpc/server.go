@@ -160,12 +160,22 @@ const (
 // handshakeTimeout bounds the time from connecting to the first frames, TLS included.
 const handshakeTimeout = 10 * time.Second
 
+const (
+	// writeBufferBytes lets a page, or several, leave by one system call.
+	writeBufferBytes = 128 << 10
+	// callWorkers is how many goroutines are kept for calls. A call needs a stack that a new
+	// goroutine has to grow to, in several steps. Calls beyond them get goroutines of their own.
+	callWorkers = 64
+)
+
 func (s *Server) serverOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(s.callUnary),
 		grpc.ChainStreamInterceptor(s.callStream),
 		grpc.ForceServerCodecV2(newCodec()),
 		experimental.BufferPool(buffers),
+		grpc.WriteBufferSize(writeBufferBytes),
+		grpc.NumStreamWorkers(callWorkers),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(s.Limits.MaxConnectionCalls),
 		grpc.StaticStreamWindowSize(streamWindow),
