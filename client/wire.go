@@ -250,39 +250,38 @@ func (d *messageDecoder) message(data []byte, m *Message) error {
 	// Rare fields are left to the generated code.
 	var rare []byte
 	for len(data) > 0 {
-		key, value, size, err := next(data)
+		f, err := next(data)
 		if err != nil {
 			return err
 		}
-		switch key {
+		switch f.key {
 		case keyTimeline:
-			err = text(&m.Timeline, value)
+			err = text(&m.Timeline, f.bytes)
 		case keySeqID:
-			seq, _ := protowire.ConsumeVarint(value)
-			m.SeqID = tidemark.SeqID(seq)
+			m.SeqID = tidemark.SeqID(f.number)
 		case keyMessageID:
-			err = text(&m.ID, value)
+			err = text(&m.ID, f.bytes)
 		case keySender:
-			err = text(&m.Sender, value)
+			err = text(&m.Sender, f.bytes)
 		case keyType:
-			err = text(&m.Type, value)
+			err = text(&m.Type, f.bytes)
 		case keyPayload:
-			m.Payload = value[:len(value):len(value)] // whoever appends to it writes over nothing
+			m.Payload = f.bytes[:len(f.bytes):len(f.bytes)] // whoever appends to it writes over nothing
 		case keyAttributes:
-			err = attribute(&m.Attributes, value)
+			err = attribute(&m.Attributes, f.bytes)
 		case keyClientTime:
-			err = clientTime.decode(value)
+			err = clientTime.decode(f.bytes)
 		case keyServerTime:
-			err = serverTime.decode(value)
+			err = serverTime.decode(f.bytes)
 		case keyDigest:
-			m.Digest = digestOf(value)
+			m.Digest = digestOf(f.bytes)
 		case keySource, keyRevision, keyRevises:
-			rare = append(rare, data[:size]...)
+			rare = append(rare, data[:f.size]...)
 		}
 		if err != nil {
 			return err
 		}
-		data = data[size:]
+		data = data[f.size:]
 	}
 	m.ClientTime, m.ServerTime = clientTime.time(), serverTime.time()
 	if rare == nil {
@@ -296,27 +295,41 @@ func (d *messageDecoder) message(data []byte, m *Message) error {
 	return nil
 }
 
-// next takes the first field apart: its key, its value (without a length in front), and the
-// size of it all.
-func next(data []byte) (key uint64, value []byte, size int, err error) {
+// field is one field of what is decoded by hand.
+type field struct {
+	key uint64
+	// number is the value of a varint, and bytes that of what has a length.
+	number uint64
+	bytes  []byte
+	// size is that of all of it.
+	size int
+}
+
+// next takes the first field apart.
+func next(data []byte) (f field, err error) {
 	key, n := protowire.ConsumeVarint(data)
 	if n < 0 {
-		return 0, nil, 0, protowire.ParseError(n)
+		return f, protowire.ParseError(n)
 	}
 	number, kind := protowire.DecodeTag(key)
 	if !number.IsValid() {
-		return 0, nil, 0, errFieldNumber
+		return f, errFieldNumber
 	}
+	f.key = key
 	var length int
-	if kind == protowire.BytesType {
-		value, length = protowire.ConsumeBytes(data[n:])
-	} else if length = protowire.ConsumeFieldValue(number, kind, data[n:]); length >= 0 {
-		value = data[n : n+length]
+	switch kind {
+	case protowire.BytesType:
+		f.bytes, length = protowire.ConsumeBytes(data[n:])
+	case protowire.VarintType:
+		f.number, length = protowire.ConsumeVarint(data[n:])
+	default:
+		length = protowire.ConsumeFieldValue(number, kind, data[n:])
 	}
 	if length < 0 {
-		return 0, nil, 0, protowire.ParseError(length)
+		return f, protowire.ParseError(length)
 	}
-	return key, value, n + length, nil
+	f.size = n + length
+	return f, nil
 }
 
 // text makes a string of bytes that are not written to any more.
@@ -333,20 +346,20 @@ func text[T ~string](to *T, value []byte) error {
 func attribute(to *map[string]string, data []byte) error {
 	var key, value string
 	for len(data) > 0 {
-		field, content, size, err := next(data)
+		f, err := next(data)
 		if err != nil {
 			return err
 		}
-		switch field {
+		switch f.key {
 		case keyEntryKey:
-			err = text(&key, content)
+			err = text(&key, f.bytes)
 		case keyEntryValue:
-			err = text(&value, content)
+			err = text(&value, f.bytes)
 		}
 		if err != nil {
 			return err
 		}
-		data = data[size:]
+		data = data[f.size:]
 	}
 	if *to == nil {
 		*to = make(map[string]string)
@@ -365,19 +378,17 @@ type timestamp struct {
 func (t *timestamp) decode(data []byte) error {
 	t.present = true
 	for len(data) > 0 {
-		key, value, size, err := next(data)
+		f, err := next(data)
 		if err != nil {
 			return err
 		}
-		switch key {
+		switch f.key {
 		case keySeconds:
-			seconds, _ := protowire.ConsumeVarint(value)
-			t.seconds = int64(seconds)
+			t.seconds = int64(f.number)
 		case keyNanos:
-			nanos, _ := protowire.ConsumeVarint(value)
-			t.nanos = int32(nanos)
+			t.nanos = int32(f.number)
 		}
-		data = data[size:]
+		data = data[f.size:]
 	}
 	return nil
 }

@@ -28,6 +28,9 @@ type pooledCodec struct{ encoding.CodecV2 }
 func newPooledCodec() pooledCodec { return pooledCodec{encoding.GetCodecV2("proto")} }
 
 func (c pooledCodec) Marshal(v any) (mem.BufferSlice, error) {
+	if batch, ok := v.(*tailBatch); ok {
+		return batch.marshal(c)
+	}
 	m, ok := v.(proto.Message)
 	if !ok {
 		return c.CodecV2.Marshal(v)

@@ -103,7 +103,7 @@ func (t *tailStream) run() error {
 			return err
 		}
 		beat := false
-		if len(response.Events) == 0 {
+		if response.count == 0 {
 			select {
 			case <-t.wake:
 				continue
@@ -122,7 +122,7 @@ func (t *tailStream) run() error {
 			}
 		}
 		t.stamp(response, beat)
-		if err := t.stream.Send(response); err != nil {
+		if err := t.stream.SendMsg(response); err != nil {
 			return errors.Join(context.Canceled, err)
 		}
 		if t.server.isStopping() {
@@ -133,7 +133,7 @@ func (t *tailStream) run() error {
 
 // stamp fills in what each response says of the node. A heartbeat shows how far the
 // node is; a position never goes back.
-func (t *tailStream) stamp(response *tidemarkv1.TailResponse, heartbeat bool) {
+func (t *tailStream) stamp(response *tailBatch, heartbeat bool) {
 	response.AppliedIndex = t.server.Store.Applied().Index
 	if heartbeat && t.idle() {
 		t.seen = max(t.seen, response.AppliedIndex)

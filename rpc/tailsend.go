@@ -13,10 +13,10 @@ const maxCredit = math.MaxUint64 >> 1
 
 // gather makes the next response of what there is; without events if there is nothing,
 // or no credit for it.
-func (t *tailStream) gather() (*tidemarkv1.TailResponse, error) {
-	response := &tidemarkv1.TailResponse{}
+func (t *tailStream) gather() (*tailBatch, error) {
+	response := &tailBatch{}
 	size := 0
-	for size < tailResponseBytes && len(response.Events) < tailResponseEvents {
+	for size < tailResponseBytes && response.count < tailResponseEvents {
 		s, credit := t.next(response)
 		if s == nil {
 			break
@@ -36,11 +36,11 @@ func (t *tailStream) gather() (*tidemarkv1.TailResponse, error) {
 // next moves the answers to requests into the response, and takes the next subscription
 // out of the queue, with how much may be sent of it; nil if there is none. The answers
 // come first, so that nothing follows the one that ends a subscription.
-func (t *tailStream) next(response *tidemarkv1.TailResponse) (*subscription, uint64) {
+func (t *tailStream) next(response *tailBatch) (*subscription, uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.notes) > 0 {
-		response.Events = append(response.Events, t.notes...)
+		response.add(t.notes...)
 		t.notes = nil
 		signal(t.room)
 	}
@@ -62,7 +62,7 @@ func (t *tailStream) next(response *tidemarkv1.TailResponse) (*subscription, uin
 
 // advance sends what one turn of a subscription has, and queues it again if there is
 // more. It returns about how many bytes that is.
-func (t *tailStream) advance(s *subscription, credit uint64, response *tidemarkv1.TailResponse) (size int, err error) {
+func (t *tailStream) advance(s *subscription, credit uint64, response *tailBatch) (size int, err error) {
 	limit := tailPageMessages
 	switch {
 	case s.notifyOnly || s.fromNewest:
@@ -84,7 +84,7 @@ func (t *tailStream) advance(s *subscription, credit uint64, response *tidemarkv
 	}
 	emit := func(event *tidemarkv1.TailEvent) {
 		event.Tag = s.tag
-		response.Events = append(response.Events, event)
+		response.add(event)
 	}
 	if first := page.Head.First; first > s.position+1 {
 		emit(&tidemarkv1.TailEvent{Event: &tidemarkv1.TailEvent_Trimmed{Trimmed: &tidemarkv1.TailTrimmed{FirstSeqId: uint64(first)}}})
@@ -103,9 +103,9 @@ func (t *tailStream) advance(s *subscription, credit uint64, response *tidemarkv
 	case behind:
 		t.spend(uint64(len(page.Messages)))
 		s.position = page.Messages[len(page.Messages)-1].SeqID
-		messages := &tidemarkv1.TailMessages{PreviousDigest: page.PreviousDigest[:]}
-		setMessages(messages, page.Messages, ownRoom)
-		emit(&tidemarkv1.TailEvent{Event: &tidemarkv1.TailEvent_Messages{Messages: messages}})
+		if err := response.addPage(s.tag, &page); err != nil {
+			return 0, err
+		}
 		for i := range page.Messages {
 			size += page.Messages[i].Size()
 		}

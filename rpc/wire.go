@@ -39,18 +39,22 @@ func setMessages(reply proto.Message, messages []tidemark.Message, room func(siz
 	}
 	m := reply.ProtoReflect()
 	field := m.Descriptor().Fields().ByName("messages").Number()
-	size := 0
-	for i := range messages {
-		size += protowire.SizeTag(field) + protowire.SizeBytes(messageSize(&messages[i]))
-	}
-	m.SetUnknown(protoreflect.RawFields(appendMessages(room(size), field, messages)))
+	m.SetUnknown(protoreflect.RawFields(appendMessages(room(messagesSize(field, messages)), field, messages)))
 }
 
 // ownRoom is for replies that are a part of another one.
 func ownRoom(size int) []byte { return make([]byte, 0, size) }
 
-// sentRoom is for replies that are sent as they are, by pooledCodec: it takes the bytes for its own.
+// sentRoom is for what is sent as it is, by pooledCodec, which gives the room back.
 func sentRoom(size int) []byte { return (*buffers.Get(size))[:0] }
+
+// messagesSize is the exact number of bytes that appendMessages appends.
+func messagesSize(field protowire.Number, messages []tidemark.Message) (size int) {
+	for i := range messages {
+		size += protowire.SizeTag(field) + protowire.SizeBytes(messageSize(&messages[i]))
+	}
+	return size
+}
 
 // appendMessages encodes messages as a repeated field.
 func appendMessages(b []byte, field protowire.Number, messages []tidemark.Message) []byte {
@@ -141,8 +145,11 @@ func appendText(b []byte, field protowire.Number, text string) []byte {
 type instant struct{ seconds, nanos uint64 }
 
 func instantOf(t tidemark.Time) instant {
-	at := t.Go()
-	return instant{uint64(at.Unix()), uint64(at.Nanosecond())}
+	seconds, nanos := t/1e9, t%1e9
+	if nanos < 0 { // a time before 1970 is so many nanoseconds behind the second before it
+		seconds, nanos = seconds-1, nanos+1e9
+	}
+	return instant{uint64(seconds), uint64(nanos)}
 }
 
 func (i instant) size() (size int) {
