@@ -39,6 +39,19 @@ type Range struct {
 	// larger than MaxBytes, so that a reader always gets on.
 	Limit    int
 	MaxBytes int
+	// Memory, if it is not nil, is where the messages of the page may be put: they are good
+	// until it is used for another page, or given to somebody else. Nil gives the page memory
+	// of its own.
+	Memory *PageMemory
+}
+
+// PageMemory is memory for the messages of one page at a time. The zero value is ready for
+// use, and grows to what pages need.
+type PageMemory struct {
+	// Messages and Bytes belong to whoever fills the page: the messages themselves, and
+	// what their texts and payloads are parts of.
+	Messages []Message
+	Bytes    []byte
 }
 
 // Page is a contiguous run of messages, in rising order of SeqID whichever way it

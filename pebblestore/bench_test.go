@@ -119,7 +119,7 @@ func BenchmarkReadPage(b *testing.B) {
 		"forward": {Start: tidemark.StartSeq}, "newest": {Start: tidemark.StartNewest}, "time": {Start: tidemark.StartTime, Time: 1000},
 	} {
 		b.Run(name, func(b *testing.B) {
-			r.Limit, r.MaxBytes = 100, 1<<20
+			r.Limit, r.MaxBytes, r.Memory = 100, 1<<20, new(tidemark.PageMemory)
 			b.ReportAllocs()
 			messages := 0
 			for b.Loop() {

@@ -13,7 +13,7 @@ import (
 // What a read and a write cost in counts that do not depend on the machine, as recorded when
 // they were last changed on purpose.
 const (
-	recordedAllocationsPerRead  = 2.1
+	recordedAllocationsPerRead  = 0.13
 	recordedLoggedBytesPerWrite = 466.0
 )
 

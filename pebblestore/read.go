@@ -123,6 +123,10 @@ func (s *Store) Read(r tidemark.Range) (tidemark.Page, error) {
 		}
 		page.Floor = cursor.Floor
 	}
+	if r.Memory != nil {
+		page.Messages, v.piece = r.Memory.Messages[:0], r.Memory.Bytes[:0]
+		defer v.giveBack(r.Memory, &page)
+	}
 	lowest := max(h.First, page.Floor)
 	if direction == tidemark.Forward {
 		err = v.readForward(&page, max(seq, lowest), &r)
@@ -134,6 +138,13 @@ func (s *Store) Read(r tidemark.Range) (tidemark.Page, error) {
 	}
 	page.Applied, err = v.appliedIndex()
 	return page, err
+}
+
+// giveBack keeps the memory that a page has grown to for the next one.
+func (v *view) giveBack(m *tidemark.PageMemory, page *tidemark.Page) {
+	if m.Messages = page.Messages; cap(v.piece) > cap(m.Bytes) {
+		m.Bytes = v.piece
+	}
 }
 
 // start finds the SeqID at which the page starts, and the direction. Backward,
@@ -188,7 +199,7 @@ func (v *view) readForward(page *tidemark.Page, first tidemark.SeqID, r *tidemar
 	}
 	count := int(min(uint64(r.Limit), uint64(h.Last-first)+1))
 	v.ahead = min(count, tidemark.MaxPageMessages)
-	page.Messages = make([]tidemark.Message, 0, v.ahead)
+	page.Messages = slices.Grow(page.Messages, v.ahead)
 	// The message before the page is passed on the way, for its digest.
 	seq := first
 	if first > h.First {
@@ -227,7 +238,7 @@ func (v *view) readBackward(page *tidemark.Page, last, lowest tidemark.SeqID, r 
 	}
 	count := int(min(uint64(r.Limit), uint64(last-lowest)+1))
 	v.ahead = min(count, tidemark.MaxPageMessages)
-	page.Messages = make([]tidemark.Message, 0, v.ahead)
+	page.Messages = slices.Grow(page.Messages, v.ahead)
 	seq, size, full := last, 0, false
 	v.key = appendMessageKey(v.key[:0], h.Number, last+1)
 	ok := v.iter.seekLT(v.key)

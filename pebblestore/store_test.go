@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -47,6 +49,40 @@ func TestReadersBesideWriterAndInstall(t *testing.T) {
 	}
 	stop.Store(true)
 	readers.Wait()
+}
+
+// TestReadIntoMemory: pages in the same memory, one after the other, are those in memory of their own.
+func TestReadIntoMemory(t *testing.T) {
+	s := storetest.Open(t, nil)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for index := uint64(1); index <= 200; index++ {
+		d := draft("a", fmt.Sprintf("m%d", index), strings.Repeat("x", rng.IntN(2000)))
+		if rng.IntN(2) == 0 {
+			d.Attributes = tidemark.Attributes{{Key: "number", Value: fmt.Sprint(index)}}
+		}
+		commit(t, s, index, d)
+	}
+	var memory tidemark.PageMemory
+	for range 300 {
+		r := tidemark.Range{
+			Timeline: "a", Seq: tidemark.SeqID(rng.IntN(210)), Direction: tidemark.Direction(rng.IntN(2)), Limit: 1 + rng.IntN(150), MaxBytes: 1 + rng.IntN(200_000),
+		}
+		want, err := s.Read(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Memory = &memory
+		got, err := s.Read(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Messages) == 0 {
+			got.Messages, want.Messages = nil, nil
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %+v\nwant %+v", got, want)
+		}
+	}
 }
 
 func readConsistently(s *pebblestore.Store) error {

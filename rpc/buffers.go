@@ -1,10 +1,14 @@
 package rpc
 
 import (
+	"sync"
+
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that pooledCodec stands on
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
+
+	"tidemark"
 )
 
 // buffers hold requests and replies as they are on the wire. gRPC's own pool has
@@ -20,6 +24,17 @@ func newBuffers(exponents ...uint8) mem.BufferPool {
 		panic(err)
 	}
 	return pool
+}
+
+// pageMemories are for pages that are encoded as soon as they were read.
+var pageMemories = sync.Pool{New: func() any { return new(tidemark.PageMemory) }}
+
+func takePageMemory() *tidemark.PageMemory { return pageMemories.Get().(*tidemark.PageMemory) }
+
+// givePageMemory ends the use of a page.
+func givePageMemory(m *tidemark.PageMemory) {
+	clear(m.Messages) // so that they hold nothing else
+	pageMemories.Put(m)
 }
 
 // pooledCodec is gRPC's own for protobuf, on buffers.

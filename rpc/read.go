@@ -46,6 +46,9 @@ func (s *Server) page(ctx context.Context, query pageQuery) (*tidemarkv1.ReadRes
 		return nil, err
 	}
 	defer release()
+	memory := takePageMemory()
+	defer givePageMemory(memory)
+	query.Memory = memory
 	page, err := s.Store.Read(query.Range)
 	if err != nil {
 		return nil, err

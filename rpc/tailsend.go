@@ -74,7 +74,9 @@ func (t *tailStream) advance(s *subscription, credit uint64, response *tailBatch
 	default:
 		limit = int(min(uint64(limit), credit))
 	}
-	page, err := t.readTail(s, limit)
+	memory := takePageMemory()
+	defer givePageMemory(memory)
+	page, err := t.readTail(s, limit, memory)
 	if err != nil {
 		return 0, err
 	}
@@ -123,7 +125,7 @@ func (t *tailStream) advance(s *subscription, credit uint64, response *tailBatch
 }
 
 // readTail reads the next page of a subscription. A timeline that does not exist is empty.
-func (t *tailStream) readTail(s *subscription, limit int) (tidemark.Page, error) {
+func (t *tailStream) readTail(s *subscription, limit int, memory *tidemark.PageMemory) (tidemark.Page, error) {
 	release, err := t.server.admission.waitPage(t.ctx, tailPageBytes)
 	if err != nil {
 		return tidemark.Page{}, err
@@ -131,7 +133,7 @@ func (t *tailStream) readTail(s *subscription, limit int) (tidemark.Page, error)
 	defer release()
 	page, err := t.server.Store.Read(tidemark.Range{
 		Timeline: s.topic.timeline, Start: tidemark.StartSeq, Seq: s.position + 1, Direction: tidemark.Forward,
-		Limit: limit, MaxBytes: tailPageBytes,
+		Limit: limit, MaxBytes: tailPageBytes, Memory: memory,
 	})
 	if errors.Is(err, tidemark.ErrTimelineNotFound) {
 		return tidemark.Page{Head: tidemark.Head{First: 1}}, nil
