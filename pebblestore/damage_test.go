@@ -236,7 +236,8 @@ func TestDamagedManifest(t *testing.T) {
 					}
 				}
 			}
-			if refused < opened {
+			// What was never known to be durable may be less than it was: it comes again from the Raft log.
+			if synced && refused < opened || refused == 0 {
 				t.Errorf("%d damaged manifests were refused, and %d opened", refused, opened)
 			}
 		})
