@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
+	"tidemark/internal/crashfs"
 )
 
 // listed is a change as the feed must show it.
@@ -87,7 +88,7 @@ func TestChanges(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 77))
-			b := newBench(t, vfs.NewCrashableMem())
+			b := newBench(t, crashfs.New())
 			b.machine.batchBytes = 1 + random.IntN(4000)
 			var want []listed
 			level, gone, first := uint32(1), map[tidemark.TimelineID]tidemark.SeqID{}, uint64(0)
@@ -197,7 +198,7 @@ func compareFeed(t *testing.T, b *bench, random *rand.Rand, want []listed) {
 
 // TestChangesRefused looks at positions that are none.
 func TestChangesRefused(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	q := tidemark.ChangesQuery{MaxChanges: 10, MaxBytes: 1 << 20}
 	if _, err := b.store.Changes(q); !errors.Is(err, tidemark.ErrUpgradeIncomplete) {
 		t.Errorf("without a feed: %v", err)
@@ -251,7 +252,7 @@ func TestChangesRefused(t *testing.T) {
 
 // TestChangesTrimPoint keeps by number and by age.
 func TestChangesTrimPoint(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	b.next(RaiseLevel{Level: changesLevel}.Encode())
 	start := b.machine.Applied().Index
 	for i := range uint64(10) {
@@ -296,7 +297,7 @@ func TestChangesTrimPoint(t *testing.T) {
 // TestExplainedEntry finds the entry of each message, also of those that a leader with a
 // clock behind appended, until the feed does not go back to it.
 func TestExplainedEntry(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	b.next(RaiseLevel{Level: changesLevel}.Encode())
 	start := b.machine.Applied().Index
 	random := rand.New(rand.NewPCG(7, 1))
@@ -334,7 +335,7 @@ func TestExplainedEntry(t *testing.T) {
 
 // TestRecoveredFeed takes a position of before for one of another history.
 func TestRecoveredFeed(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	b.next(RaiseLevel{Level: changesLevel}.Encode())
 	before, err := b.store.ChangesEnd()
 	if err != nil {

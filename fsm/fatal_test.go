@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
+	"tidemark/internal/crashfs"
 )
 
 // Whatever a committed entry holds that this build does not know in full stops the
@@ -54,7 +55,7 @@ func TestFatalEntries(t *testing.T) {
 			"index 9, term 1: data is corrupt: its term is less than 2, that of the entry 8 before it;"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t, vfs.NewMem())
+			b := newBench(t, crashfs.New())
 			b.mustApply(commandsOf(1, 2, appendOf("t", "old", "x")))
 			before := b.dump()
 			_, err := b.apply(commandsOf(8, 2, good), c.entry, commandsOf(10, 4, good))
@@ -101,7 +102,7 @@ func TestFatalStore(t *testing.T) {
 		{"cursor", cursor, Ack{Reader: "alice", Items: []AckItem{{Timeline: "t", Read: seq(1)}}}.Encode(), `cursor of reader "alice" in timeline number 1`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := &bench{t: t, fs: vfs.NewMem()}
+			b := &bench{t: t, fs: crashfs.New()}
 			b.open()
 			b.mustApply(entryOf(1, retry.Encode(), Ack{Reader: "alice", Items: []AckItem{{Timeline: "t", Delivered: seq(1)}}}.Encode()))
 			b.close()
@@ -144,7 +145,7 @@ func damage(t *testing.T, fs vfs.FS, key []byte) {
 
 // A store that cannot commit stops the machine, and waiters stay waiting.
 func TestFatalCommit(t *testing.T) {
-	b := &bench{t: t, fs: vfs.NewMem()}
+	b := &bench{t: t, fs: crashfs.New()}
 	b.open()
 	b.mustApply(entryOf(1, appendOf("t", "m1", "x")))
 	b.close()
@@ -163,7 +164,7 @@ func TestFatalCommit(t *testing.T) {
 }
 
 func TestFatalThatReturnsPanics(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	var told error
 	machine := New(b.store, Options{Fatal: func(err error) { told = err }})
 	defer func() {

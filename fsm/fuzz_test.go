@@ -5,12 +5,12 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"tidemark"
 	"tidemark/fsm/fsmpb"
+	"tidemark/internal/crashfs"
 )
 
 // What the codec accepts, the generated code accepts without a field left over; and
@@ -133,7 +133,7 @@ func FuzzApply(f *testing.F) {
 	}
 	f.Add(commandsOf(1, 1, appendOf("t", "m", "x"), []byte{0x2a, 0}).Data)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		b := newBench(t, vfs.NewMem())
+		b := newBench(t, crashfs.New())
 		b.mustApply(entryOf(1, fullDraftOf("first").Encode()))
 		before := b.dump()
 		results, err := b.apply(tidemark.Entry{Index: 2, Term: 1, Kind: tidemark.EntryCommands, Data: data})

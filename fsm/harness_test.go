@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
+	"tidemark/internal/crashfs"
 	"tidemark/pebblestore"
 )
 
@@ -22,14 +23,14 @@ type stopped struct{ err error }
 // bench is a machine on a store in memory, for tests.
 type bench struct {
 	t       testing.TB
-	fs      *vfs.MemFS
+	fs      *crashfs.FS
 	store   *pebblestore.Store
 	machine *Machine
 }
 
 // newBench opens a machine on the file system, and checks the whole store when the
 // test ends.
-func newBench(t testing.TB, fs *vfs.MemFS) *bench {
+func newBench(t testing.TB, fs *crashfs.FS) *bench {
 	b := &bench{t: t, fs: fs}
 	b.open()
 	t.Cleanup(func() {

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"tidemark"
+	"tidemark/internal/crashfs"
 )
 
 // anImport is of n messages from first on, a second apart.
@@ -25,7 +24,7 @@ func anImport(timeline string, first tidemark.SeqID, n int) Import {
 
 // The highest SeqID that can be imported leaves room for appends, and none above it is taken.
 func TestImportOfTheHighestSeqIDs(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	for _, first := range []tidemark.SeqID{0, rule6ImportSeqID, rule6ImportSeqID + 1, 1<<64 - 2, 1<<64 - 1} {
 		result := b.next(anImport("conv/1", first, 1).Encode())[0].(ImportResult)
 		if !errors.Is(result.Err, tidemark.ErrInvalid) {
@@ -51,7 +50,7 @@ func TestImportOfTheHighestSeqIDs(t *testing.T) {
 // What was imported and is trimmed is passed over when it is imported again; another history
 // is not taken for it where its digests tell.
 func TestImportAgainBehindATrim(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	whole := anImport("conv/1", 1, 6)
 	first := b.next(whole.Encode(), Trim{Timeline: "conv/1", First: 5}.Encode())[0].(ImportResult)
 	if first.Err != nil || first.Duplicates != 0 {
@@ -86,7 +85,7 @@ func TestImportAgainBehindATrim(t *testing.T) {
 // A timeline that was made for its settings has no message yet, also when it was deleted.
 func TestImportIntoATimelineWithSettings(t *testing.T) {
 	for _, deleted := range []bool{false, true} {
-		b := newBench(t, vfs.NewMem())
+		b := newBench(t, crashfs.New())
 		b.next(UpdateTimeline{Timeline: "conv/1", Set: tidemark.Attributes{{Key: "a", Value: "b"}}}.Encode())
 		if deleted {
 			b.next(DeleteTimeline{Timeline: "conv/1"}.Encode())

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
+	"tidemark/internal/crashfs"
 )
 
 // TestModel applies random commands to a machine and to a model, with random bounds of
@@ -21,7 +22,7 @@ func TestModel(t *testing.T) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 77))
-			b, m := newBench(t, vfs.NewCrashableMem()), newModel()
+			b, m := newBench(t, crashfs.New()), newModel()
 			b.machine.batchBytes = 1 + random.IntN(4000)
 			index, clock := uint64(0), int64(1e18)
 			for range 60 {

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
+	"tidemark/internal/crashfs"
 )
 
 // stateMachine is a copy of raftnode.StateMachine, which this package must not import.
@@ -31,7 +32,7 @@ type stateMachine interface {
 var _ stateMachine = (*Machine)(nil)
 
 func TestDedupeHasNoWindow(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	first := b.mustApply(entryOf(1, appendOf("t", "m0", "first")))[0][0].(AppendResult)
 	const entries, each = 200, 100
 	for e := range entries {
@@ -58,7 +59,7 @@ func TestDedupeHasNoWindow(t *testing.T) {
 
 // The digests of a timeline can be recomputed from what readers get.
 func TestDigestChain(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	b.mustApply(entryOf(1, fullDraftOf("a").Encode(), fullDraftOf("b").Encode()), entryOf(2, appendOf("conv/42", "c", "")))
 	page, err := b.store.Read(tidemark.Range{Timeline: "conv/42", Seq: 1, Limit: 10, MaxBytes: 1 << 20})
 	if err != nil {
@@ -85,7 +86,7 @@ func fullDraftOf(id string) Append {
 
 // What changes nothing writes nothing but the applied record.
 func TestWhatChangesNothingWritesNothing(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	retry := appendOf("t", "m", "x")
 	ack := Ack{Reader: "alice", Items: []AckItem{{Timeline: "t", Delivered: seq(1)}}}.Encode()
 	b.mustApply(entryOf(1, retry, ack))
@@ -117,7 +118,7 @@ func splitApplied(dump string) (applied, others string) {
 }
 
 func TestSetMembership(t *testing.T) {
-	b := newBench(t, vfs.NewCrashableMem())
+	b := newBench(t, crashfs.New())
 	b.mustApply(entryOf(5, appendOf("t", "m", "x")))
 	want := tidemark.Applied{Index: 5, Term: 1, Membership: []byte("n1 alone"), MembershipIndex: 5}
 	if err := b.machine.SetMembership(want); err != nil {
@@ -137,7 +138,7 @@ func TestSetMembership(t *testing.T) {
 }
 
 func TestSnapshotBecomesAnotherMachine(t *testing.T) {
-	from, to := newBench(t, vfs.NewMem()), newBench(t, vfs.NewMem())
+	from, to := newBench(t, crashfs.New()), newBench(t, crashfs.New())
 	members := tidemark.Entry{Index: 1, Term: 1, Kind: tidemark.EntryMembership, Data: []byte("n1")}
 	from.mustApply(members, entryOf(2, appendOf("a", "m1", "x"), appendOf("b", "m1", "x")))
 	// The receiver knows another a, and must forget it.
@@ -190,7 +191,7 @@ func TestSnapshotBecomesAnotherMachine(t *testing.T) {
 type foreignWriter struct{ tidemark.SnapshotWriter }
 
 func TestInstallRefusesForeignWriters(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	if err := b.machine.InstallSnapshot(foreignWriter{}); err == nil || !strings.Contains(err.Error(), "fsm.foreignWriter was not made by ReceiveSnapshot") {
 		t.Errorf("got %v", err)
 	}
@@ -198,7 +199,7 @@ func TestInstallRefusesForeignWriters(t *testing.T) {
 
 // A caller that waited for an index sees the effect of its entry.
 func TestWaitAppliedMeansVisible(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	const entries = 300
 	var group sync.WaitGroup
 	for range 4 {
@@ -227,7 +228,7 @@ func TestWaitAppliedMeansVisible(t *testing.T) {
 // A call that is larger than one store batch is applied in several, which end
 // between entries.
 func TestLargeCalls(t *testing.T) {
-	b := newBench(t, vfs.NewMem())
+	b := newBench(t, crashfs.New())
 	payload := strings.Repeat("x", rule1PayloadBytes)
 	entries := make([]tidemark.Entry, 40)
 	for i := range entries {

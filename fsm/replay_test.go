@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
+	"tidemark/internal/crashfs"
 )
 
 // randomLog is a log that meets itself often: few timelines, few ids, few readers.
@@ -216,14 +217,14 @@ func TestSameLogSameBytes(t *testing.T) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			log := randomLog(random, 150)
-			plain := newBench(t, vfs.NewMem())
+			plain := newBench(t, crashfs.New())
 			answers := make([][]any, len(log))
 			for i := range log {
 				answers[i] = plain.mustApply(log[i])[0]
 			}
 			want := plain.dump()
 			for run := range uint64(4) {
-				torn := newBench(t, vfs.NewCrashableMem())
+				torn := newBench(t, crashfs.New())
 				replay(t, torn, log, answers, rand.New(rand.NewPCG(seed, 100+run)))
 				if got := torn.dump(); got != want {
 					t.Fatalf("run %d: the store has other bytes:\n%s\nwant\n%s", run, got, want)

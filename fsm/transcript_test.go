@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
+	"tidemark/internal/crashfs"
 )
 
 // Transcripts of what commands do. Their directives:
@@ -30,7 +30,7 @@ import (
 //	reopen      close the store and open it again
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
-		b := newBench(t, vfs.NewMem())
+		b := newBench(t, crashfs.New())
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "apply":

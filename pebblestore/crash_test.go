@@ -12,13 +12,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"tidemark/pebblestore/storetest"
+
+	"tidemark/internal/crashfs"
 )
 
 // crashes is a file system that loses power, as far as its clones are concerned,
 // at moments within its own writing operations.
 type crashes struct {
 	vfs.FS
-	mem *vfs.MemFS
+	mem *crashfs.FS
 	rng *rand.Rand
 
 	mu     sync.Mutex
@@ -30,12 +32,12 @@ type crashes struct {
 
 // crashed is what a crash left, and what was noted at its moment.
 type crashed struct {
-	fs   *vfs.MemFS
+	fs   *crashfs.FS
 	note any
 }
 
 func newCrashes(seed uint64) *crashes {
-	c := &crashes{mem: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(seed, 2)), note: func() any { return nil }}
+	c := &crashes{mem: crashfs.New(), rng: rand.New(rand.NewPCG(seed, 2)), note: func() any { return nil }}
 	c.FS = errorfs.Wrap(c.mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 			c.tick()
@@ -108,7 +110,7 @@ func TestCrashLeavesPrefix(t *testing.T) {
 }
 
 // afterCrash opens what a crash left, and returns the index that it holds.
-func afterCrash(t *testing.T, fs *vfs.MemFS, history map[uint64]*model, durable uint64) uint64 {
+func afterCrash(t *testing.T, fs *crashfs.FS, history map[uint64]*model, durable uint64) uint64 {
 	t.Helper()
 	s := storetest.Open(t, fs)
 	index := s.Applied().Index

@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
+	"tidemark/internal/crashfs"
 	"tidemark/pebblestore"
 	"tidemark/pebblestore/storetest"
 )
@@ -148,7 +149,7 @@ func TestDamagedFiles(t *testing.T) {
 // TestDamagedLog flips a bit in, cuts and removes the log that a dead process of a
 // former version left, all of it synced. It is refused and named, unless nothing was lost.
 func TestDamagedLog(t *testing.T) {
-	fs := vfs.NewCrashableMem()
+	fs := crashfs.New()
 	o := storetest.Options(t, fs)
 	o.MemTableBytes = 4 << 20 // so that nothing is flushed
 	s := storetest.OpenAt(t, storetest.Dir, o)
@@ -245,8 +246,8 @@ func TestDamagedManifest(t *testing.T) {
 }
 
 // flushedStore leaves a store as a process that dies leaves it, with tables of some flushes.
-func flushedStore(t *testing.T, synced bool) (*vfs.MemFS, map[uint64]*model) {
-	fs := vfs.NewCrashableMem()
+func flushedStore(t *testing.T, synced bool) (*crashfs.FS, map[uint64]*model) {
+	fs := crashfs.New()
 	o := storetest.Options(t, fs)
 	o.MemTableBytes = 64 << 10
 	s := storetest.OpenAt(t, storetest.Dir, o)
@@ -332,8 +333,8 @@ func overwrite(t *testing.T, fs vfs.FS, path string, data []byte) {
 // TestNewerFormatIsUntouched: what a later version wrote is refused, and not one
 // byte or name of it changes.
 func TestNewerFormatIsUntouched(t *testing.T) {
-	build := func(t *testing.T) *vfs.MemFS {
-		fs := vfs.NewMem()
+	build := func(t *testing.T) *crashfs.FS {
+		fs := crashfs.New()
 		s, err := pebblestore.Open(storetest.Dir, storetest.Options(t, fs))
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidemark"
+	"tidemark/internal/crashfs"
 )
 
 // asFormat1 takes from a store what format 1 did not have.
@@ -42,7 +43,7 @@ func asFormat1(t *testing.T, fsys vfs.FS, dir string) {
 // A store of format 1 is brought to the present one when it is opened, also after a
 // crash in the middle, and counts what is unread as if it had been so from the start.
 func TestFormat1IsBroughtToThePresentOne(t *testing.T) {
-	fsys := vfs.NewCrashableMem()
+	fsys := crashfs.New()
 	s, err := Open("store", Options{FS: fsys})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"tidemark"
+	"tidemark/internal/crashfs"
 	"tidemark/pebblestore"
 	"tidemark/pebblestore/storetest"
 )
@@ -234,7 +235,7 @@ func full(fs vfs.FS, on *atomic.Bool, only string) vfs.FS {
 // words that say why, and never reports a commit as durable. After a restart with
 // room it goes on from what it had.
 func TestFullDiskStopsWrites(t *testing.T) {
-	mem := vfs.NewCrashableMem()
+	mem := crashfs.New()
 	var on atomic.Bool
 	o := storetest.Options(t, full(mem, &on, "flush"))
 	var fatal atomic.Pointer[string]

@@ -18,6 +18,8 @@ import (
 	"tidemark/pebblestore"
 	"tidemark/raftnode"
 	"tidemark/raftnode/logstore"
+
+	"tidemark/internal/crashfs"
 )
 
 // storeDir is where a node keeps its store in its file system.
@@ -40,7 +42,7 @@ type Node struct {
 
 	mu      sync.Mutex
 	rng     *rand.Rand
-	files   *vfs.MemFS
+	files   *crashfs.FS
 	log     *logDisk
 	process *process
 	starts  int
@@ -265,7 +267,7 @@ func newCluster(options Options, dir string, rng *rand.Rand) *Cluster {
 			ID: id, address: id + ":7000", cluster: c, dir: filepath.Join(dir, id),
 			faults: &diskFaults{fsync: usualFsync, earlyAck: options.Bug == BugEarlyAck, twoWriteVotes: options.Bug == BugTwoWriteVotes},
 			rng:    rand.New(rand.NewPCG(rng.Uint64(), 4)),
-			files:  vfs.NewCrashableMem(), booting: make(chan struct{}, 1),
+			files:  crashfs.New(), booting: make(chan struct{}, 1),
 		}
 		n.log = newLogDisk(rand.New(rand.NewPCG(rng.Uint64(), 5)), n.faults)
 		c.initial[id] = n.address
