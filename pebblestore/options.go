@@ -58,6 +58,9 @@ type Options struct {
 	// one succeeds, there are ever more tables, and at some number writes stop. It must not
 	// block; nil is not told.
 	OnBackgroundError func(error)
+
+	// tune, if it is not nil, changes what was made of these for the database: for measurements.
+	tune func(*pebble.Options)
 }
 
 // Compression says how blocks of tables are compressed.
@@ -176,5 +179,8 @@ func (o *Options) pebbleOptions(fsys vfs.FS, e *events) *pebble.Options {
 			return pebble.DBCompressionFastest
 		}
 	})
+	if o.tune != nil {
+		o.tune(options)
+	}
 	return options
 }
