@@ -86,7 +86,10 @@ func (s *Store) Metrics() Metrics {
 	m.Flushes, m.Compactions = p.Flush.Count+int64(p.Ingest.Count), p.Compact.Count
 	m.CompactionsRunning, m.CompactionDebtBytes = p.Compact.NumInProgress, p.Compact.EstimatedDebt
 	total := p.Total()
-	m.FlushedBytes, m.CompactedBytes = total.TableBytesFlushed+total.TableBytesIngested, total.TableBytesCompacted
+	m.CompactedBytes = total.TableBytesCompacted
+	for i := range p.Levels { // of which the total counts some twice, to have the log in it
+		m.FlushedBytes += p.Levels[i].TableBytesFlushed + p.Levels[i].TableBytesIngested
+	}
 	m.Tables, m.TableBytes = total.TablesCount, total.TablesSize
 	m.L0Tables, m.L0Sublevels, m.ReadAmplification = p.Levels[0].TablesCount, p.Levels[0].Sublevels, p.ReadAmp()
 	m.LogBytes, m.LogBytesWritten = p.WAL.Size, p.WAL.BytesWritten

@@ -78,6 +78,35 @@ func TestStoreUnsynced(t *testing.T) {
 	}
 }
 
+// An append is one write of the segment and one sync, whatever it holds. This does not depend on the
+// machine, and is what an append waits for.
+func TestSyncsForAnAppend(t *testing.T) {
+	s := mustOpen(t, testOptions(t, WAL))
+	entry := func(index uint64) *raft.Log {
+		return &raft.Log{Index: index, Term: 1, Type: raft.LogCommand, Data: make([]byte, 100)}
+	}
+	if err := s.Log().StoreLogs([]*raft.Log{entry(1)}); err != nil { // the file's own sync
+		t.Fatal(err)
+	}
+	syncs := 0
+	s.log.inner.(*walBackend).files.datasync = func(f *os.File) error {
+		syncs++
+		return datasync(f)
+	}
+	for i := range uint64(10) {
+		store := s.Log().StoreLogs
+		if i%2 == 1 {
+			store = s.StoreUnsynced
+		}
+		if err := errors.Join(store([]*raft.Log{entry(3*i + 2), entry(3*i + 3), entry(3*i + 4)}), s.AwaitSynced(3*i+4)); err != nil {
+			t.Fatal(err)
+		}
+		if syncs != int(i)+1 {
+			t.Fatalf("%d syncs for %d appends", syncs, i+1)
+		}
+	}
+}
+
 // When the sync fails, the process ends, and the entries never count as synced.
 func TestStoreUnsyncedFails(t *testing.T) {
 	o := testOptions(t, WAL)
