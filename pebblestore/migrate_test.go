@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -103,5 +104,49 @@ func TestFormat1IsBroughtToThePresentOne(t *testing.T) {
 		if c, _, err := readCurrent(fsys, "store"); err != nil || c.format != storeFormat {
 			t.Errorf("%s: CURRENT says %+v, %v", name, c, err)
 		}
+	}
+}
+
+// What is flushed right after a migration is in force when a sync has returned, though
+// what was migrated is in memory still.
+func TestFlushBehindAMigration(t *testing.T) {
+	fsys := crashfs.New()
+	s, err := Open("store", Options{FS: fsys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply := func(index uint64) {
+		t.Helper()
+		b := s.NewBatch()
+		h := b.CreateTimeline(tidemark.TimelineID(fmt.Sprint("conv/", index)), 1)
+		m := tidemark.Message{Draft: tidemark.Draft{ID: "m", Sender: "alice", ClientTime: tidemark.NoTime}, SeqID: 1, ServerTime: 1}
+		content := m.Hash(tidemark.HashPayload(nil))
+		m.Digest = tidemark.NextDigest(h.Digest, m.SeqID, m.ServerTime, m.ID, content)
+		b.PutMessage(h.Number, &m, content)
+		h.Last, h.Digest = m.SeqID, m.Digest
+		b.PutHead(h)
+		b.SetApplied(tidemark.Applied{Index: index, Term: 1})
+		if err := errors.Join(b.Commit(), s.Sync()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	asFormat1(t, fsys, "store")
+	if s, err = Open("store", Options{FS: fsys}); err != nil {
+		t.Fatal(err)
+	}
+	apply(2)
+	left, err := Open("store", Options{FS: fsys.CrashClone(vfs.CrashCloneCfg{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left.Applied().Index != 2 {
+		t.Errorf("index %d is left, want 2", left.Applied().Index)
+	}
+	if err := errors.Join(left.Close(), s.Close()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -161,6 +161,9 @@ func (o *Options) pebbleOptions(fsys vfs.FS, e *events) *pebble.Options {
 		// A generation that is opened must be there; only create makes one.
 		ErrorIfNotExists: true,
 	}
+	// A table that the database takes over is in the manifest then, or what inspect reads would lack
+	// it: not in the log, as it may be while the memtable holds some of its keys.
+	options.Experimental.DisableIngestAsFlushable = func() bool { return true }
 	options.TargetFileSizes[0] = firstFileBytes
 	// Tables that were written with a filter keep it when new ones have none.
 	filter := bloom.FilterPolicy(max(1, o.BloomBitsPerKey))

@@ -13,7 +13,7 @@ import (
 // traces are what a program with planted bugs holds: the name of the variable, those
 // of the bugs, and code that only a bug uses.
 func traces() [][]byte {
-	all := [][]byte{[]byte(planted.Variable), []byte("logstore.(*lateSync)"), []byte("pebblestore.(*Store).overwrite")}
+	all := [][]byte{[]byte(planted.Variable), []byte("logstore.(*log).syncLate"), []byte("pebblestore.(*Store).overwrite")}
 	for _, bug := range planted.All() {
 		all = append(all, []byte(bug))
 	}

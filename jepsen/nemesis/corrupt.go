@@ -69,7 +69,6 @@ var kindsOfFiles = []kindOfFile{
 	{"**/store/CURRENT", []damage{flipped, cutShort, takenBack}},
 	{"**/store/*/MANIFEST-*", []damage{flipped, cutShort, takenBack}},
 	{"**/store/*/*.sst", []damage{flipped, cutShort, flippedLive}},
-	{"**/store/*/*.log", []damage{flipped, cutShort, takenBack}},
 	{"**/NODE", []damage{flipped, cutShort}},
 	{"**/PEERS", []damage{flipped, cutShort}},
 }

@@ -30,7 +30,7 @@ func TestKindsOfFilesAreThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
-	// The second start writes what the first left in the log of the store to a table.
+	// A node that is started again has files of a former run.
 	for range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -64,8 +64,7 @@ func TestKindsOfFilesAreThere(t *testing.T) {
 	}
 }
 
-// fill appends more than the store's log holds back from its file, and has all nodes write what
-// they have gathered into that log.
+// fill appends something, and has all nodes write what they have gathered to a table.
 func fill(t *testing.T, ctx context.Context, h *host.Host) {
 	t.Helper()
 	c, err := client.New(h.Endpoints(), client.WithDialOptions(grpc.WithContextDialer(h.Dial)))

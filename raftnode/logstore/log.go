@@ -170,21 +170,30 @@ func (g *log) store(logs []*raft.Log, raise func(first, last uint64, sum uint32)
 	}
 	g.last, g.sum = last, sum
 	g.mu.Unlock()
-	select {
-	case g.changed <- struct{}{}:
-	default:
+	if planted.Is(planted.EarlyAck) {
+		g.change()
 	}
 	return nil
 }
 
 // raise notes in the mark, unsynced, what the log holds.
 func (g *log) raise(first, last uint64, sum uint32) error {
-	return g.mark.raise(func(b *bounds) {
+	err := g.mark.raise(func(b *bounds) {
 		if b.last == 0 {
 			b.first = first
 		}
 		b.last, b.sum = last, sum
 	})
+	g.change()
+	return err
+}
+
+// change tells syncMark.
+func (g *log) change() {
+	select {
+	case g.changed <- struct{}{}:
+	default:
+	}
 }
 
 // syncMark makes the mark durable some time after appends, until stopped.

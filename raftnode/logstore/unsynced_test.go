@@ -133,3 +133,26 @@ func TestStoreUnsyncedFails(t *testing.T) {
 	}
 	_ = s.Close()
 }
+
+// A sync that failed is not taken for done by whoever asks next, though another has met the failure.
+func TestFailedSyncStaysFailed(t *testing.T) {
+	files, broken := newWALFiles(), errors.New("the disk is broken")
+	f, err := files.Create(t.TempDir(), "segment", fillBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); err != nil { // the file's own
+		t.Fatal(err)
+	}
+	files.datasync = func(*os.File) error { return broken }
+	files.late.Store(true)
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); !errors.Is(err, broken) {
+		t.Errorf("got %v of the close", err)
+	}
+	if err := files.flush(); !errors.Is(err, broken) {
+		t.Errorf("got %v of the flush behind it", err)
+	}
+}

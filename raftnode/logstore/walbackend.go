@@ -137,14 +137,20 @@ func (s *walSink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	switch {
 	case level < hclog.Warn:
 	case msg == "rotate error":
-		err := errors.New(msg)
-		for _, a := range args {
-			if e, ok := a.(error); ok {
-				err = e
-			}
-		}
-		s.failed(fmt.Errorf("making the next segment: %w", err))
+		s.failed(fmt.Errorf("making the next segment: %w", errorOf(msg, args)))
+	case msg == "error closing old segment file":
+		s.failed(fmt.Errorf("closing a segment that was cut off: %w", errorOf(msg, args)))
 	default:
 		s.logger.Warn("raft-wal: "+msg, args...)
 	}
+}
+
+// errorOf is the error among what the library logs.
+func errorOf(msg string, args []any) error {
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			return err
+		}
+	}
+	return errors.New(msg)
 }

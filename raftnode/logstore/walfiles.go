@@ -27,8 +27,10 @@ type walFiles struct {
 	datasync func(*os.File) error
 	late     atomic.Bool
 
-	// flushing is held by flush, so that one waits for another.
+	// flushing is held by flush, so that one waits for another. failed is the first error of one: whoever
+	// comes later must not take what it could not sync for synced.
 	flushing sync.Mutex
+	failed   error
 	mu       sync.Mutex
 	unsynced map[*walFile]bool
 }
@@ -63,6 +65,9 @@ func (w *walFiles) OpenWriter(dir, name string) (types.WritableFile, error) {
 func (w *walFiles) flush() error {
 	w.flushing.Lock()
 	defer w.flushing.Unlock()
+	if w.failed != nil {
+		return w.failed
+	}
 	w.mu.Lock()
 	files := w.unsynced
 	w.unsynced = map[*walFile]bool{}
@@ -71,7 +76,8 @@ func (w *walFiles) flush() error {
 	for f := range files {
 		errs = append(errs, f.sync())
 	}
-	return errors.Join(errs...)
+	w.failed = errors.Join(errs...)
+	return w.failed
 }
 
 // walFile is a segment that is appended to.
