@@ -58,7 +58,6 @@ func TestTheNextRunCleansUp(t *testing.T) {
 	}
 	for name, env := range map[string][]string{"killed": nil, "panicked": {childPanics + "=1"}} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			o := onDisks(t.TempDir())
 			// However the test ends, what is mounted would be in the way of its folder's removal.
 			t.Cleanup(func() {
@@ -68,21 +67,28 @@ func TestTheNextRunCleansUp(t *testing.T) {
 			})
 			endHarness(t, o.Out, env)
 			awaitNoProcess(t, o.Out)
-			if disksBelow(t, o.Out) == 0 {
-				t.Error("no disk was left: there is nothing to clean up")
-			}
 			result, err := Run(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if !result.Pass {
 				t.Errorf("the next run failed: %s", result.Reason)
+				for _, path := range lastLogs(o.Out) {
+					log, err := os.ReadFile(path)
+					t.Logf("%s: %v\n%s", path, err, log[max(0, len(log)-8<<10):])
+				}
 			}
 			if left := disksBelow(t, o.Out); left > 0 {
 				t.Errorf("%d disks are left", left)
 			}
 		})
 	}
+}
+
+// lastLogs are those of the nodes' processes.
+func lastLogs(folder string) []string {
+	logs, _ := filepath.Glob(filepath.Join(folder, "nodes", "*", "*.log"))
+	return logs
 }
 
 // waitForEnd is how long a harness that was ended is waited for.
@@ -103,6 +109,10 @@ func endHarness(t *testing.T, folder string, env []string) {
 		t.Fatal(err)
 	}
 	served := bufio.NewScanner(out).Scan()
+	// Those of one that has ended, any other run on this machine cleans up.
+	if env == nil && disksBelow(t, folder) == 0 {
+		t.Error("the harness has no disk: there will be nothing to clean up")
+	}
 	if len(env) == 0 {
 		if err := cmd.Process.Kill(); err != nil {
 			t.Error(err)

@@ -137,7 +137,7 @@ func TestStoreUnsyncedFails(t *testing.T) {
 // A sync that failed is not taken for done by whoever asks next, though another has met the failure.
 func TestFailedSyncStaysFailed(t *testing.T) {
 	files, broken := newWALFiles(), errors.New("the disk is broken")
-	f, err := files.Create(t.TempDir(), "segment", fillBytes)
+	f, err := files.Create(t.TempDir(), "segment", maxFillBytes)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,10 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// fillBytes is how far ahead of an append a segment is filled with zeros: some 25 appends
-// of a busy node, one of which then waits for them all to be written.
-const fillBytes = 1 << 20
+// A segment is filled with zeros so far ahead of an append: little at first, for a log that stays
+// short, and twice as much each time, up to some 25 appends of a busy node, one of which then waits
+// for them all to be written.
+const minFillBytes, maxFillBytes = 64 << 10, 1 << 20
 
 // walFiles is the file system of a WAL, on which an append is made durable more cheaply
 // than by the library's own. It has a segment's blocks allocated, but an allocated block
@@ -88,6 +89,8 @@ type walFile struct {
 	size  int64
 	// filled is up to where the file was written; it is not known of one that was opened.
 	filled int64
+	// ahead is how far the next fill goes.
+	ahead int64
 
 	// syncing is held by syncs.
 	syncing sync.Mutex
@@ -103,13 +106,14 @@ func (f *walFile) WriteAt(b []byte, at int64) (int, error) {
 	if err != nil || end <= f.filled {
 		return n, err
 	}
-	f.filled = max(end, min((end+fillBytes)&^(fillBytes-1), f.size))
+	f.ahead = min(max(2*f.ahead, minFillBytes), maxFillBytes)
+	f.filled = max(end, min((end+f.ahead)&^(f.ahead-1), f.size))
 	_, err = f.WritableFile.WriteAt(zeros[:f.filled-end], end)
 	return n, err
 }
 
 // zeros is only read.
-var zeros [fillBytes]byte
+var zeros [maxFillBytes]byte
 
 // Sync makes what was written durable, and the first time the file's name.
 func (f *walFile) Sync() error {

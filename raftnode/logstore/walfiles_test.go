@@ -14,7 +14,7 @@ import (
 // it was opened anew between two appends.
 func TestSegmentIsFilledWithZeros(t *testing.T) {
 	dir, files := t.TempDir(), newWALFiles()
-	const size = 5*fillBytes/2 + 100
+	const size = 5*maxFillBytes/2 + 100
 	f, err := files.Create(dir, "segment", size)
 	if err != nil {
 		t.Fatal(err)
@@ -45,11 +45,16 @@ func TestSegmentIsFilledWithZeros(t *testing.T) {
 		}
 	}
 	add(100)
-	check(fillBytes)
-	add(fillBytes - 100)
-	check(fillBytes)
+	check(minFillBytes)
+	add(minFillBytes - 100)
+	check(minFillBytes)
 	add(1)
-	check(2 * fillBytes)
+	check(2 * minFillBytes)
+	for filled := int64(2 * minFillBytes); filled < 2*maxFillBytes; {
+		add(int(filled) - len(want) + 1)
+		filled = min((int64(len(want))+min(2*filled, maxFillBytes))&^(min(2*filled, maxFillBytes)-1), 2*maxFillBytes)
+		check(filled)
+	}
 
 	if err := f.(io.Closer).Close(); err != nil {
 		t.Fatal(err)
@@ -60,8 +65,10 @@ func TestSegmentIsFilledWithZeros(t *testing.T) {
 	}
 	defer reopened.Close()
 	f = reopened
-	add(fillBytes)
+	add(maxFillBytes)
+	check((int64(len(want)) + minFillBytes) &^ (minFillBytes - 1)) // it begins anew
+	add(size - len(want) - 1)
 	check(size)
-	add(fillBytes) // the last append of a segment may be longer than the rest of it
+	add(maxFillBytes) // the last append of a segment may be longer than the rest of it
 	check(int64(len(want)))
 }
