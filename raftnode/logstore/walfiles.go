@@ -108,12 +108,15 @@ func (f *walFile) WriteAt(b []byte, at int64) (int, error) {
 	}
 	f.ahead = min(max(2*f.ahead, minFillBytes), maxFillBytes)
 	f.filled = max(end, min((end+f.ahead)&^(f.ahead-1), f.size))
-	_, err = f.WritableFile.WriteAt(zeros[:f.filled-end], end)
+	for ; end < f.filled && err == nil; end += int64(len(zeros)) {
+		_, err = f.WritableFile.WriteAt(zeros[:min(int64(len(zeros)), f.filled-end)], end)
+	}
 	return n, err
 }
 
-// zeros is only read.
-var zeros [maxFillBytes]byte
+// zeros is only read. It is no larger because Linux keeps what is written at once in one large page,
+// and counts all of that as written again for each append to a part of it.
+var zeros [32 << 10]byte
 
 // Sync makes what was written durable, and the first time the file's name.
 func (f *walFile) Sync() error {
