@@ -110,8 +110,10 @@ func measureTuning(b *testing.B, o Options, payload int) {
 	if err := s.Sync(); err != nil {
 		b.Fatal(err)
 	}
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
 	for deadline := time.Now().Add(time.Minute); s.Metrics().CompactionsRunning > 0 && time.Now().Before(deadline); {
-		time.Sleep(10 * time.Millisecond)
+		<-look.C
 	}
 	m := s.Metrics()
 	total := float64(messages * payload)

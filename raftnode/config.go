@@ -142,7 +142,7 @@ func DefaultConfig() Config {
 		// A snapshot writes what the store has gathered into a table. At full speed that is
 		// full much sooner; on a quiet node each is a small table over all keys, and after some
 		// of them the store merges them with its first level, of hundreds of MiB.
-		SnapshotInterval: 30 * time.Second,
+		SnapshotInterval: 10 * time.Second,
 		// A reboot or an upgrade takes less than ten minutes.
 		TrailingTime: 10 * time.Minute,
 		// Ten minutes at 7 MB/s; a node that writes faster keeps less time.

@@ -194,8 +194,7 @@ func TestRaftConfig(t *testing.T) {
 	if rc.HeartbeatTimeout != 2*time.Second || rc.ElectionTimeout != rc.HeartbeatTimeout || rc.LeaderLeaseTimeout != rc.HeartbeatTimeout {
 		t.Errorf("timeouts are %s, %s, %s", rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout)
 	}
-	// Raft waits up to twice the interval. What a restart applies again is bounded by the store's buffer.
-	if rc.SnapshotInterval > 30*time.Second || rc.MaxAppendEntries*(512<<10) > 32<<20 {
+	if rc.SnapshotInterval > 10*time.Second || rc.MaxAppendEntries*(512<<10) > 32<<20 {
 		t.Errorf("snapshots every %s, %d entries a message", rc.SnapshotInterval, rc.MaxAppendEntries)
 	}
 }
