@@ -32,10 +32,10 @@ type Batch struct {
 
 // gathered is what a batch has so far. Its memory serves one batch after the other.
 type gathered struct {
+	// out has the heads in the order of their first change.
 	out writes
 
-	heads   []tidemark.Head             // those to write, in the order of their first change
-	headAt  map[tidemark.TimelineID]int // where a timeline is in heads
+	headAt  map[tidemark.TimelineID]int // where a timeline is in out.heads
 	created map[uint64]tidemark.TimelineID
 
 	// places are the dedupe entries of this batch, those that it deletes without a SeqID,
@@ -103,7 +103,7 @@ func (g *gathered) reset() *gathered {
 	}
 	clear(g.out.list) // so that what they point to can go
 	g.out.list, g.out.bytes = g.out.list[:0], 0
-	g.heads, g.cursorOrder, g.changes = g.heads[:0], g.cursorOrder[:0], g.changes[:0]
+	g.out.heads, g.cursorOrder, g.changes = g.out.heads[:0], g.cursorOrder[:0], g.changes[:0]
 	clear(g.headAt)
 	clear(g.created)
 	clear(g.places)
@@ -170,7 +170,7 @@ func (b *Batch) Head(id tidemark.TimelineID) (tidemark.Head, bool, error) {
 // AnyHead is Head, and returns those of deleted timelines too.
 func (b *Batch) AnyHead(id tidemark.TimelineID) (tidemark.Head, bool, error) {
 	if at, ok := b.headAt[id]; ok {
-		return b.heads[at], true, nil
+		return b.out.heads[at], true, nil
 	}
 	if b.err != nil {
 		return tidemark.Head{}, false, b.err
@@ -215,18 +215,18 @@ func (b *Batch) CreateTimeline(id tidemark.TimelineID, now tidemark.Time) tidema
 // PutHead replaces the head of its timeline.
 func (b *Batch) PutHead(h tidemark.Head) {
 	if at, ok := b.headAt[h.Timeline]; ok {
-		b.heads[at] = h
+		b.out.heads[at] = h
 		return
 	}
-	b.headAt[h.Timeline] = len(b.heads)
-	b.heads = append(b.heads, h)
+	b.headAt[h.Timeline] = len(b.out.heads)
+	b.out.heads = append(b.out.heads, h)
 }
 
 // Timelines are those whose heads were put, also after the batch has ended, until the next one.
 func (b *Batch) Timelines() iter.Seq[tidemark.TimelineID] {
 	return func(yield func(tidemark.TimelineID) bool) {
-		for i := range b.heads {
-			if !yield(b.heads[i].Timeline) {
+		for i := range b.out.heads {
+			if !yield(b.out.heads[i].Timeline) {
 				return
 			}
 		}
@@ -381,8 +381,8 @@ func (b *Batch) Commit() error {
 		return fmt.Errorf("commit batch: %w", err)
 	}
 	g.commit(&b.out)
-	for i := range b.heads {
-		b.store.heads.put(b.heads[i].Timeline, b.heads[i])
+	for i := range b.out.heads {
+		b.store.heads.put(b.out.heads[i].Timeline, b.out.heads[i])
 	}
 	b.rememberSent()
 	b.store.didRedact(b.redacted)
@@ -396,11 +396,6 @@ func (b *Batch) Commit() error {
 // writeRecords adds what can change more than once within a batch.
 func (b *Batch) writeRecords() {
 	var key, value []byte
-	for i := range b.heads {
-		h := &b.heads[i]
-		key, value = appendHeadKey(key[:0], h.Timeline), appendHead(value[:0], h)
-		b.out.set(key, value)
-	}
 	for _, at := range b.cursorOrder {
 		change := b.cursors[at]
 		key, value = appendCursorKey(key[:0], at.number, change.cursor.Reader), appendCursor(value[:0], &change.cursor)

@@ -6,6 +6,8 @@ import (
 	"math"
 
 	"github.com/tidwall/btree"
+
+	"tidemark"
 )
 
 // buffer holds, in the order of keys, what batches committed and the database does not have
@@ -21,9 +23,21 @@ type buffer struct {
 	// spans are ranges of keys, apart from each other, that were deleted before what entries
 	// holds of them was written.
 	spans *btree.BTreeG[span]
+	// heads are where the heads of timelines are in entries, by number.
+	heads map[uint64]headAt
+	// copies counts how often the buffer was frozen.
+	copies int
 	// bytes is what the buffer takes in memory, about, and commits counts what is in it.
 	bytes   int
 	commits int
+}
+
+// headAt is a head that came into the buffer when there were so many copies of it. While
+// there is none more nobody else sees it, and it can be written over in place: most heads are put
+// again and again.
+type headAt struct {
+	*pair
+	copies int
 }
 
 // entry is one key, as small as can be, since a node is moved for each entry that comes into it.
@@ -33,7 +47,7 @@ type entry struct {
 	*pair
 }
 
-// pair is a key and its value, neither of which is ever changed.
+// pair is a key and its value, neither of which is ever changed, but for heads (see headAt).
 type pair struct {
 	key []byte
 	// value is nil for a key that is deleted; one that is empty is not nil.
@@ -55,6 +69,7 @@ func newBuffer() *buffer {
 	return &buffer{
 		entries: btree.NewBTreeGOptions(lessEntry, btree.Options{NoLocks: true, Degree: bufferDegree}),
 		spans:   btree.NewBTreeGOptions(lessSpan, btree.Options{NoLocks: true}),
+		heads:   make(map[uint64]headAt),
 	}
 }
 
@@ -118,7 +133,9 @@ func (b *buffer) empty() bool { return b.commits == 0 }
 // freeze returns a copy that stays as the buffer is now. It costs the same however much
 // the buffer holds.
 func (b *buffer) freeze() *buffer {
+	b.copies++
 	frozen := *b
+	frozen.heads = nil // the writer's
 	frozen.entries, frozen.spans = b.entries.Copy(), b.spans.Copy()
 	return &frozen
 }
@@ -131,12 +148,33 @@ func (b *buffer) apply(w *writes) {
 			b.deleteRange(op.key, op.until)
 			continue
 		}
-		if _, replaced := b.entries.Set(op.entry); !replaced {
-			b.bytes += entryOverhead
-		}
+		b.set(op.entry)
+	}
+	for i := range w.heads {
+		b.putHead(&w.heads[i], w)
 	}
 	b.bytes += w.bytes
 	b.commits++
+}
+
+func (b *buffer) set(e entry) {
+	if _, replaced := b.entries.Set(e); !replaced {
+		b.bytes += entryOverhead
+	}
+}
+
+// putHead sets a head. Nothing but this writes or deletes any.
+func (b *buffer) putHead(h *tidemark.Head, w *writes) {
+	w.record = appendHead(w.record[:0], h)
+	at, there := b.heads[h.Number]
+	if there && at.copies == b.copies && len(at.value) == len(w.record) {
+		copy(at.value, w.record)
+		return
+	}
+	key := appendHeadKey(w.reserve(1 + len(h.Timeline))[:0], h.Timeline)
+	head := w.pair(key, w.copyOf(w.record))
+	b.set(newEntry(head))
+	b.heads[h.Number] = headAt{head, b.copies}
 }
 
 func (b *buffer) deleteRange(start, end []byte) {
@@ -198,9 +236,12 @@ func (b *buffer) covering(key []byte) (found span, ok bool) {
 	return found, ok
 }
 
-// writes are what a batch has gathered, in order.
+// writes are what a batch has gathered, in order, and the heads that it leaves, each once.
 type writes struct {
-	list []write
+	list  []write
+	heads []tidemark.Head
+	// record is memory to encode a head in.
+	record []byte
 	// slab is where keys and values are put; what was put there stays where it is.
 	slab  []byte
 	pairs []pair

@@ -113,15 +113,20 @@ const (
 	// syncBytes makes the kernel write tables out as they grow, without waiting. Their sync
 	// then has little left to do, and does not hold up the syncs of the Raft log on the same disk.
 	syncBytes = 512 << 10
-	// l0CompactionThreshold is the number of overlapping runs of fresh tables at
-	// which they are merged: more of them cost look-ups, fewer cost rewrites.
-	l0CompactionThreshold = 4
+	// freshTables is the number of overlapping fresh tables at which they are merged with the
+	// first level: more of them cost look-ups, fewer cost rewrites, since as good as all of that level
+	// goes with them each time.
+	freshTables = 8
+	// l0CompactionThreshold makes it so: Pebble counts each run of fresh tables twice.
+	l0CompactionThreshold = 2 * freshTables
 	// l0StopThreshold is the number at which writes wait. Filters keep look-ups
 	// cheap far beyond it, so it only bounds how far compaction may fall behind.
 	l0StopThreshold = 40
 	// baseLevelBytes is the size of the first level below the fresh tables. It is
 	// some flushes large, so that small stores have one level and large ones few.
 	baseLevelBytes = 256 << 20
+	// blockBytes is what is read and written at one go: a page of messages is in two or three.
+	blockBytes = 16 << 10
 	// firstFileBytes is the size of fresh tables; each level below doubles it.
 	firstFileBytes = 4 << 20
 )
@@ -165,11 +170,12 @@ func (o *Options) pebbleOptions(fsys vfs.FS, e *events) *pebble.Options {
 	// it: not in the log, as it may be while the memtable holds some of its keys.
 	options.Experimental.DisableIngestAsFlushable = func() bool { return true }
 	options.TargetFileSizes[0] = firstFileBytes
+	// Levels below the first take what this one has.
+	options.Levels[0].BlockSize = blockBytes
 	// Tables that were written with a filter keep it when new ones have none.
 	filter := bloom.FilterPolicy(max(1, o.BloomBitsPerKey))
 	options.Filters = map[string]pebble.FilterPolicy{filter.Name(): filter}
 	if o.BloomBitsPerKey > 0 {
-		// Levels below the first take this from it.
 		options.Levels[0].FilterPolicy = filter
 	}
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings {

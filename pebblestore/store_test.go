@@ -288,7 +288,7 @@ func TestFullDiskForTables(t *testing.T) {
 	s := storetest.OpenAt(t, storetest.Dir, o)
 	on.Store(true)
 	index := uint64(0)
-	for s.Metrics().BackgroundErrors == 0 && index < 100 {
+	for s.Metrics().BackgroundErrors == 0 && index < 1000 {
 		index++
 		commit(t, s, index, draft("a", fmt.Sprintf("m%d", index), strings.Repeat("x", 2000)))
 	}

@@ -27,6 +27,13 @@ func BenchmarkTuning(b *testing.B) {
 			}
 		}
 	}
+	l0 := func(runs int) change {
+		return func(_ *Options, p *pebble.Options) {
+			if p != nil {
+				p.L0CompactionThreshold = runs
+			}
+		}
+	}
 	blocks := func(size int) change {
 		return func(_ *Options, p *pebble.Options) {
 			if p != nil {
@@ -46,6 +53,9 @@ func BenchmarkTuning(b *testing.B) {
 		{"cache of 8 MiB", 256, func(o *Options, _ *pebble.Options) { o.BlockCacheBytes = 8 << 20 }},
 		{"buffer of 8 MiB", 256, func(o *Options, _ *pebble.Options) { o.MemTableBytes = 8 << 20 }},
 		{"buffer of 64 MiB", 256, func(o *Options, _ *pebble.Options) { o.MemTableBytes = 64 << 20 }},
+		{"fresh tables merged at 8", 256, l0(8)},
+		{"fresh tables merged at 16", 256, l0(16)},
+		{"fresh tables merged at 32", 256, l0(32)},
 		{"one compaction", 256, func(o *Options, _ *pebble.Options) { o.MaxCompactions = 1 }},
 		{"no compression", 256, func(o *Options, _ *pebble.Options) { o.Compression = CompressionNone }},
 		{"balanced compression", 256, func(o *Options, _ *pebble.Options) { o.Compression = CompressionBalanced }},
