@@ -272,9 +272,10 @@ func (b *Batch) PutMessage(number uint64, m *tidemark.Message, content tidemark.
 	}
 	b.putRecord(number, m)
 	e := DedupeEntry{SeqID: m.SeqID, Content: [16]byte(content[:16])}
-	key := appendDedupeKey(b.out.reserve(numberPrefixBytes + len(m.ID))[:0], number, m.ID)
-	value := binary.BigEndian.AppendUint64(b.out.reserve(dedupeEntryBytes)[:0], uint64(e.SeqID))
-	b.out.add(key, append(value, e.Content[:]...))
+	keyBytes := numberPrefixBytes + len(m.ID)
+	data := appendDedupeKey(b.out.reserve(keyBytes + dedupeEntryBytes)[:0], number, m.ID)
+	data = binary.BigEndian.AppendUint64(data, uint64(e.SeqID))
+	b.out.add(append(data, e.Content[:]...), keyBytes)
 	b.places[placeKey{number, string(m.ID)}] = e
 	b.view.gen.ids.add(number, m.ID)
 	user := tidemark.UserOf(m.Sender)
@@ -297,17 +298,22 @@ func (b *Batch) ReplaceMessage(number uint64, m *tidemark.Message) {
 // putRecord encodes a message straight into the memory that the buffer keeps.
 func (b *Batch) putRecord(number uint64, m *tidemark.Message) {
 	size := messageRecordSize(m)
-	record := appendMessage(b.out.reserve(size)[:0], m)
-	if len(record) != size {
-		panic(fmt.Sprintf("pebblestore: message record has %d bytes, and was sized as %d", len(record), size))
+	data := appendMessage(b.reserveMessage(number, m.SeqID, size), m)
+	if len(data) != messageKeyBytes+size {
+		panic(fmt.Sprintf("pebblestore: message record has %d bytes, and was sized as %d", len(data)-messageKeyBytes, size))
 	}
-	b.putAt(number, m.SeqID, record)
+	b.putAt(number, m.SeqID, data)
 }
 
-// putAt writes the record of a message, which is of reserve.
-func (b *Batch) putAt(number uint64, seq tidemark.SeqID, record []byte) {
-	b.out.add(appendMessageKey(b.out.reserve(messageKeyBytes)[:0], number, seq), record)
-	b.records[recordKey{number, seq}] = record
+// reserveMessage returns the key of a message, with room for its record behind it.
+func (b *Batch) reserveMessage(number uint64, seq tidemark.SeqID, size int) []byte {
+	return appendMessageKey(b.out.reserve(messageKeyBytes + size)[:0], number, seq)
+}
+
+// putAt writes the record of a message, which is behind its key, of reserveMessage.
+func (b *Batch) putAt(number uint64, seq tidemark.SeqID, data []byte) {
+	b.out.add(data, messageKeyBytes)
+	b.records[recordKey{number, seq}] = data[messageKeyBytes:]
 }
 
 // Cursor returns a reader's cursor as this batch would leave it, and false if

@@ -3,7 +3,9 @@ package pebblestore
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/tidwall/btree"
 
@@ -36,22 +38,45 @@ type buffer struct {
 // there is none more nobody else sees it, and it can be written over in place: most heads are put
 // again and again.
 type headAt struct {
-	*pair
+	record []byte
 	copies int
 }
 
-// entry is one key, as small as can be, since a node is moved for each entry that comes into it.
+// entry is one key with its value, as small as can be, since entries of a node are moved for each
+// that comes into it. Neither key nor value is ever changed, but for heads (see headAt).
 type entry struct {
-	// head is the order of most keys, so that few comparisons follow the pointer.
+	// head is the order of most keys, so that few comparisons look at the key itself.
 	head [3]uint64
-	*pair
+	// data is where the key is, and right behind it the value.
+	data     *byte
+	keyBytes uint32
+	// valueBytes is noValue for a key that is deleted.
+	valueBytes uint32
 }
 
-// pair is a key and its value, neither of which is ever changed, but for heads (see headAt).
-type pair struct {
-	key []byte
-	// value is nil for a key that is deleted; one that is empty is not nil.
-	value []byte
+const noValue = math.MaxUint32
+
+// newEntry is the entry of a key and its value, which are one behind the other.
+func newEntry(data []byte, keyBytes int) entry {
+	if len(data) >= noValue {
+		panic(fmt.Sprintf("pebblestore: %s has %d bytes", describeKey(data[:keyBytes]), len(data)))
+	}
+	return entry{headOf(data[:keyBytes]), unsafe.SliceData(data), uint32(keyBytes), uint32(len(data) - keyBytes)}
+}
+
+// deletedEntry is that of a key without a value.
+func deletedEntry(key []byte) entry {
+	return entry{headOf(key), unsafe.SliceData(key), uint32(len(key)), noValue}
+}
+
+func (e *entry) key() []byte { return unsafe.Slice(e.data, e.keyBytes) }
+
+// value is nil for a key that is deleted; one that is empty is not nil.
+func (e *entry) value() []byte {
+	if e.valueBytes == noValue {
+		return nil
+	}
+	return unsafe.Slice(e.data, e.keyBytes+e.valueBytes)[e.keyBytes:]
 }
 
 // span is a range of keys that holds start, but not end.
@@ -60,9 +85,9 @@ type span struct{ start, end []byte }
 const (
 	// bufferDegree is half of the keys of a node: measured best of 16 to 128.
 	bufferDegree = 64
-	// entryOverhead is what an entry takes beside its key and value: a pair, and room in nodes
-	// that are two thirds full.
-	entryOverhead = 96
+	// entryOverhead is what an entry takes beside its key and value: room in nodes that are two
+	// thirds full.
+	entryOverhead = 60
 )
 
 func newBuffer() *buffer {
@@ -72,8 +97,6 @@ func newBuffer() *buffer {
 		heads:   make(map[uint64]headAt),
 	}
 }
-
-func newEntry(p *pair) entry { return entry{headOf(p.key), p} }
 
 // maxHeadNumber is more than any timeline's number will ever be.
 const maxHeadNumber = 1<<56 - 1
@@ -122,7 +145,7 @@ func lessEntry(a, b entry) bool {
 	case a.head[2] != b.head[2]:
 		return a.head[2] < b.head[2]
 	}
-	return bytes.Compare(a.key, b.key) < 0
+	return bytes.Compare(a.key(), b.key()) < 0
 }
 
 func lessSpan(a, b span) bool { return bytes.Compare(a.start, b.start) < 0 }
@@ -145,7 +168,7 @@ func (b *buffer) apply(w *writes) {
 	for i := range w.list {
 		op := &w.list[i]
 		if op.until != nil {
-			b.deleteRange(op.key, op.until)
+			b.deleteRange(op.key(), op.until)
 			continue
 		}
 		b.set(op.entry)
@@ -167,14 +190,14 @@ func (b *buffer) set(e entry) {
 func (b *buffer) putHead(h *tidemark.Head, w *writes) {
 	w.record = appendHead(w.record[:0], h)
 	at, there := b.heads[h.Number]
-	if there && at.copies == b.copies && len(at.value) == len(w.record) {
-		copy(at.value, w.record)
+	if there && at.copies == b.copies && len(at.record) == len(w.record) {
+		copy(at.record, w.record)
 		return
 	}
-	key := appendHeadKey(w.reserve(1 + len(h.Timeline))[:0], h.Timeline)
-	head := w.pair(key, w.copyOf(w.record))
-	b.set(newEntry(head))
-	b.heads[h.Number] = headAt{head, b.copies}
+	keyBytes := 1 + len(h.Timeline)
+	data := append(appendHeadKey(w.reserve(keyBytes + len(w.record))[:0], h.Timeline), w.record...)
+	b.set(newEntry(data, keyBytes))
+	b.heads[h.Number] = headAt{data[keyBytes:], b.copies}
 }
 
 func (b *buffer) deleteRange(start, end []byte) {
@@ -182,8 +205,8 @@ func (b *buffer) deleteRange(start, end []byte) {
 		return
 	}
 	var within []entry
-	last := newEntry(&pair{key: end})
-	b.entries.Ascend(newEntry(&pair{key: start}), func(e entry) bool {
+	last := deletedEntry(end)
+	b.entries.Ascend(deletedEntry(start), func(e entry) bool {
 		if !lessEntry(e, last) {
 			return false
 		}
@@ -214,13 +237,13 @@ func (b *buffer) deleteRange(start, end []byte) {
 	b.spans.Set(span{start, end})
 }
 
-// find looks the key of a pair up. known is true if the buffer knows that there is a value, or that
+// find looks a key up. known is true if the buffer knows that there is a value, or that
 // there is none (nil): then what is older does not count.
-func (b *buffer) find(p *pair) (value []byte, known bool) {
-	if e, ok := b.entries.Get(newEntry(p)); ok {
-		return e.value, true
+func (b *buffer) find(key []byte) (value []byte, known bool) {
+	if e, ok := b.entries.Get(deletedEntry(key)); ok {
+		return e.value(), true
 	}
-	_, covered := b.covering(p.key)
+	_, covered := b.covering(key)
 	return nil, covered
 }
 
@@ -244,7 +267,6 @@ type writes struct {
 	record []byte
 	// slab is where keys and values are put; what was put there stays where it is.
 	slab  []byte
-	pairs []pair
 	bytes int
 }
 
@@ -255,7 +277,7 @@ type write struct {
 }
 
 // slabBytes is the size of the pieces of memory for keys and values.
-const slabBytes, slabPairs = 64 << 10, 1024
+const slabBytes = 64 << 10
 
 // reserve returns room for n bytes, which is zero.
 func (w *writes) reserve(n int) []byte {
@@ -279,28 +301,21 @@ func (w *writes) copyOf(b []byte) []byte {
 }
 
 // set sets a key, both of which are copied.
-func (w *writes) set(key, value []byte) { w.add(w.copyOf(key), w.copyOf(value)) }
-
-// add sets a key. Both are of reserve, and not changed any more.
-func (w *writes) add(key, value []byte) {
-	w.list = append(w.list, write{entry: newEntry(w.pair(key, value))})
+func (w *writes) set(key, value []byte) {
+	w.add(append(append(w.reserve(len(key) + len(value))[:0], key...), value...), len(key))
 }
 
-// pair returns one in memory that is used piece by piece.
-func (w *writes) pair(key, value []byte) *pair {
-	if len(w.pairs) == 0 {
-		w.pairs = make([]pair, slabPairs)
-	}
-	p := &w.pairs[0]
-	w.pairs = w.pairs[1:]
-	p.key, p.value = key, value
-	return p
+// add sets a key. It and, right behind it, the value are of reserve, and not changed any more.
+func (w *writes) add(data []byte, keyBytes int) {
+	w.list = append(w.list, write{entry: newEntry(data, keyBytes)})
 }
 
 // delete deletes a key, which is copied.
-func (w *writes) delete(key []byte) { w.add(w.copyOf(key), nil) }
+func (w *writes) delete(key []byte) {
+	w.list = append(w.list, write{entry: deletedEntry(w.copyOf(key))})
+}
 
 // deleteRange deletes the keys from start on that are less than end; both are copied.
 func (w *writes) deleteRange(start, end []byte) {
-	w.list = append(w.list, write{entry: newEntry(w.pair(w.copyOf(start), nil)), until: w.copyOf(end)})
+	w.list = append(w.list, write{entry: deletedEntry(w.copyOf(start)), until: w.copyOf(end)})
 }

@@ -28,10 +28,10 @@ func (s *Store) FlushIntoLog() error {
 		return true
 	})
 	g.active.entries.Scan(func(e entry) bool {
-		if e.value == nil {
-			errs = append(errs, batch.Delete(e.key, nil))
+		if e.value() == nil {
+			errs = append(errs, batch.Delete(e.key(), nil))
 		} else {
-			errs = append(errs, batch.Set(e.key, e.value, nil))
+			errs = append(errs, batch.Set(e.key(), e.value(), nil))
 		}
 		return true
 	})

@@ -216,7 +216,7 @@ func (b *buffers) bufferedBytes() (bytes uint64) {
 func (g *generation) write(b *buffer) error {
 	if planted.Is(planted.AppliedOutsideBatch) {
 		// Before the rest, and synced: a crash between the two leaves an index whose data is missing.
-		record, _ := b.find(&pair{key: keyApplied})
+		record, _ := b.find(keyApplied)
 		if err := g.db.Set(keyApplied, record, pebble.Sync); err != nil {
 			return err
 		}
@@ -258,10 +258,10 @@ func (g *generation) writeTable(path string, b *buffer) (err error) {
 		return err
 	}
 	b.entries.Scan(func(e entry) bool {
-		if e.value == nil {
-			err = out.Delete(e.key)
+		if value := e.value(); value == nil {
+			err = out.Delete(e.key())
 		} else {
-			err = out.Set(e.key, e.value)
+			err = out.Set(e.key(), value)
 		}
 		return err == nil
 	})

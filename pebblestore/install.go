@@ -18,7 +18,7 @@ func (g *generation) markInstalled(announced *tidemark.Applied, e *events) error
 	}
 	held.InstalledIndex = held.Index
 	mark := newBuffer()
-	mark.entries.Set(newEntry(&pair{keyApplied, appendApplied(nil, &held)}))
+	mark.entries.Set(newEntry(appendApplied(bytes.Clone(keyApplied), &held), len(keyApplied)))
 	if err := e.guard("mark snapshot", func() error { return g.write(mark) }); err != nil {
 		return wrapPebble(err)
 	}

@@ -24,7 +24,6 @@ type iterator struct {
 	deleted [][]*buffer
 	below   *pebble.Iterator
 
-	sought   pair
 	at       int // the one of iters that stands on the key, or -1
 	backward bool
 	scratch  []byte
@@ -86,9 +85,9 @@ func (it *iterator) err() error { return it.below.Error() }
 // find looks a key up: the value is nil if there is none, and good until the iterator is
 // used again. The iterator stands nowhere afterwards.
 func (it *iterator) find(key []byte) (value []byte, err error) {
-	it.at, it.sought.key = -1, key
+	it.at = -1
 	for _, b := range it.buffers {
-		if value, known := b.find(&it.sought); known {
+		if value, known := b.find(key); known {
 			return value, nil
 		}
 	}
@@ -145,7 +144,7 @@ func (it *iterator) key() []byte { return it.iters[it.at].key() }
 // value is that at the iterator's position, and good until it moves.
 func (it *iterator) value() ([]byte, error) {
 	if b, ok := it.iters[it.at].(*bufferIterator); ok {
-		return b.iter.Item().value, nil
+		return b.value(), nil
 	}
 	return it.below.ValueAndErr()
 }
@@ -184,7 +183,7 @@ func (it *iterator) settle() bool {
 		if it.skipDeleted(at) {
 			continue
 		}
-		if b, ok := it.iters[at].(*bufferIterator); ok && b.iter.Item().value == nil {
+		if b, ok := it.iters[at].(*bufferIterator); ok && b.value() == nil {
 			it.pass(at)
 			continue
 		}
@@ -237,20 +236,14 @@ func (it *iterator) skipDeleted(at int) bool {
 
 // bufferIterator walks a buffer.
 type bufferIterator struct {
-	iter   btree.IterG[entry]
-	sought pair
-	ok     bool
+	iter btree.IterG[entry]
+	ok   bool
 }
 
-func (b *bufferIterator) seekGE(key []byte) { b.ok = b.seek(key) }
-
-func (b *bufferIterator) seek(key []byte) bool {
-	b.sought.key = key
-	return b.iter.Seek(newEntry(&b.sought))
-}
+func (b *bufferIterator) seekGE(key []byte) { b.ok = b.iter.Seek(deletedEntry(key)) }
 
 func (b *bufferIterator) seekLT(key []byte) {
-	if b.seek(key) {
+	if b.iter.Seek(deletedEntry(key)) {
 		b.ok = b.iter.Prev()
 	} else {
 		b.ok = b.iter.Last()
@@ -260,8 +253,16 @@ func (b *bufferIterator) seekLT(key []byte) {
 func (b *bufferIterator) next()       { b.ok = b.iter.Next() }
 func (b *bufferIterator) prev()       { b.ok = b.iter.Prev() }
 func (b *bufferIterator) valid() bool { return b.ok }
+
 func (b *bufferIterator) key() []byte {
-	return b.iter.Item().key
+	e := b.iter.Item()
+	return e.key()
+}
+
+// value is nil for a key that is deleted.
+func (b *bufferIterator) value() []byte {
+	e := b.iter.Item()
+	return e.value()
 }
 
 // databaseIterator walks the database.

@@ -211,7 +211,7 @@ func TestHeadOf(t *testing.T) {
 		if rng.IntN(2) == 0 {
 			b = append(slices.Clone(a[:rng.IntN(len(a)+1)]), b...)
 		}
-		if less := lessEntry(newEntry(&pair{key: a}), newEntry(&pair{key: b})); less != (bytes.Compare(a, b) < 0) {
+		if less := lessEntry(deletedEntry(a), deletedEntry(b)); less != (bytes.Compare(a, b) < 0) {
 			t.Fatalf("%x before %x: %v", a, b, less)
 		}
 	}

@@ -122,8 +122,8 @@ func (b *Batch) PutReference(h *tidemark.Head, source *tidemark.Message, sourceN
 	if source.Revises != nil {
 		r.user, r.revision = revisions, true
 	}
-	record := appendReference(b.out.reserve(referenceRecordSize(r))[:0], h.LastTime, h.Digest, r)
-	b.putAt(number, seq, record)
+	data := b.reserveMessage(number, seq, referenceRecordSize(r))
+	b.putAt(number, seq, appendReference(data, h.LastTime, h.Digest, r))
 	if (r.user != "" || r.revision) && b.err == nil {
 		b.countSent(number, r.user, seq)
 	}

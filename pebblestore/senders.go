@@ -65,8 +65,9 @@ func (b *Batch) countSent(number uint64, user string, seq tidemark.SeqID) {
 		}
 	}
 	ordinal := before + 1
-	key := appendSenderKey(b.out.reserve(numberPrefixBytes + 1 + len(user) + 8)[:0], number, user, seq)
-	b.out.add(key, binary.AppendUvarint(b.out.reserve(uvarintSize(ordinal))[:0], ordinal))
+	keyBytes := numberPrefixBytes + 1 + len(user) + 8
+	data := appendSenderKey(b.out.reserve(keyBytes + uvarintSize(ordinal))[:0], number, user, seq)
+	b.out.add(binary.AppendUvarint(data, ordinal), keyBytes)
 	b.sent[at], b.sentAt[at] = ordinal, seq
 }
 
