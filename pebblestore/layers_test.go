@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"tidemark"
 )
 
 // keyed is what layers should hold.
@@ -81,7 +83,7 @@ func randomKey(rng *rand.Rand) []byte {
 	return append(key[:4+rng.IntN(len(key)-3)], make([]byte, rng.IntN(3))...)
 }
 
-// writeSome commits some writes, and the applied record that each batch has.
+// writeSome commits some writes and heads, and the applied record that each batch has.
 func writeSome(rng *rand.Rand, g *generation, model keyed) {
 	var w writes
 	for range 1 + rng.IntN(6) {
@@ -99,6 +101,11 @@ func writeSome(rng *rand.Rand, g *generation, model keyed) {
 			w.set(key, value)
 			model[string(key)] = string(value)
 		}
+	}
+	for _, number := range rng.Perm(5)[:rng.IntN(4)] {
+		h := tidemark.Head{Timeline: tidemark.TimelineID(fmt.Sprint("t", number)), Number: uint64(number), First: 1, Last: tidemark.SeqID(rng.IntN(300))}
+		w.heads = append(w.heads, h)
+		model[string(appendHeadKey(nil, h.Timeline))] = string(appendHead(nil, &h))
 	}
 	w.set(keyApplied, []byte(model[string(keyApplied)]))
 	g.commit(&w)

@@ -27,10 +27,10 @@ func BenchmarkTuning(b *testing.B) {
 			}
 		}
 	}
-	l0 := func(runs int) change {
+	fresh := func(tables int) change {
 		return func(_ *Options, p *pebble.Options) {
 			if p != nil {
-				p.L0CompactionThreshold = runs
+				p.L0CompactionThreshold = 2 * tables
 			}
 		}
 	}
@@ -48,14 +48,13 @@ func BenchmarkTuning(b *testing.B) {
 	}{
 		{"as it is", 256, func(*Options, *pebble.Options) {}},
 		{"no bloom filter", 256, func(o *Options, _ *pebble.Options) { o.BloomBitsPerKey = 0 }},
-		{"blocks of 16 KiB", 256, blocks(16 << 10)},
+		{"blocks of 4 KiB", 256, blocks(4 << 10)},
 		{"blocks of 32 KiB", 256, blocks(32 << 10)},
 		{"cache of 8 MiB", 256, func(o *Options, _ *pebble.Options) { o.BlockCacheBytes = 8 << 20 }},
 		{"buffer of 8 MiB", 256, func(o *Options, _ *pebble.Options) { o.MemTableBytes = 8 << 20 }},
 		{"buffer of 64 MiB", 256, func(o *Options, _ *pebble.Options) { o.MemTableBytes = 64 << 20 }},
-		{"fresh tables merged at 8", 256, l0(8)},
-		{"fresh tables merged at 16", 256, l0(16)},
-		{"fresh tables merged at 32", 256, l0(32)},
+		{"fresh tables merged two at a time", 256, fresh(2)},
+		{"fresh tables merged 16 at a time", 256, fresh(16)},
 		{"one compaction", 256, func(o *Options, _ *pebble.Options) { o.MaxCompactions = 1 }},
 		{"no compression", 256, func(o *Options, _ *pebble.Options) { o.Compression = CompressionNone }},
 		{"balanced compression", 256, func(o *Options, _ *pebble.Options) { o.Compression = CompressionBalanced }},
