@@ -96,7 +96,7 @@ const maxReusedWrites = 8192
 
 // reset returns memory for the next batch.
 func (g *gathered) reset() *gathered {
-	if len(g.out.list) > maxReusedWrites {
+	if len(g.out.list)+len(g.out.heads) > maxReusedWrites {
 		next := newGathered()
 		next.out.slab = g.out.slab
 		return next

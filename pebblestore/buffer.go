@@ -25,7 +25,7 @@ type buffer struct {
 	// spans are ranges of keys, apart from each other, that were deleted before what entries
 	// holds of them was written.
 	spans *btree.BTreeG[span]
-	// heads are where the heads of timelines are in entries, by number.
+	// heads are where the heads of timelines are in entries, by number; nil if there come none any more.
 	heads map[uint64]headAt
 	// copies counts how often the buffer was frozen.
 	copies int
@@ -88,6 +88,8 @@ const (
 	// entryOverhead is what an entry takes beside its key and value: room in nodes that are two
 	// thirds full.
 	entryOverhead = 60
+	// headOverhead is what a head takes in heads.
+	headOverhead = 96
 )
 
 func newBuffer() *buffer {
@@ -198,6 +200,9 @@ func (b *buffer) putHead(h *tidemark.Head, w *writes) {
 	data := append(appendHeadKey(w.reserve(keyBytes + len(w.record))[:0], h.Timeline), w.record...)
 	b.set(newEntry(data, keyBytes))
 	b.heads[h.Number] = headAt{data[keyBytes:], b.copies}
+	if !there {
+		b.bytes += headOverhead
+	}
 }
 
 func (b *buffer) deleteRange(start, end []byte) {

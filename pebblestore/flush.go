@@ -126,6 +126,7 @@ func (b *buffers) stall() {
 // no other one.
 func (b *buffers) rotate() {
 	b.flushing, b.active, b.frozen = b.active, newBuffer(), nil
+	b.flushing.heads = nil
 }
 
 // rotateSpans rotates the active buffer if it has spans: the space of what was trimmed

@@ -98,9 +98,10 @@ func DefaultOptions() Options {
 		// clients; Pebble starts it only when compaction falls behind.
 		MaxCompactions: 2,
 		// Retention trims once a minute by default, so that each of its rounds makes one
-		// table, and some rounds later there is a compaction.
+		// table, and up to freshTables rounds later there is a compaction.
 		TrimFlushDelay: 10 * time.Second,
-		// A purge writes a table, and rewrites one on each level.
+		// A purge writes a table, and rewrites one on each level; fresh tables have keys of all
+		// timelines, so all of those that were not merged yet, and what they overlap.
 		PurgeDelay:  10 * time.Second,
 		Compression: CompressionFast,
 		// Enough for some 20 million messages; it begins with a quarter of a mebibyte.
@@ -127,7 +128,8 @@ const (
 	baseLevelBytes = 256 << 20
 	// blockBytes is what is read and written at one go: a page of messages is in two or three.
 	blockBytes = 16 << 10
-	// firstFileBytes is the size of fresh tables; each level below doubles it.
+	// firstFileBytes is the size of tables that are merged from fresh ones among themselves, each of
+	// which is a whole buffer; each level below doubles it.
 	firstFileBytes = 4 << 20
 )
 
