@@ -13,8 +13,8 @@ import (
 // What a read and a write cost in counts that do not depend on the machine, as recorded when
 // they were last changed on purpose.
 const (
-	recordedAllocationsPerRead   = 0.13
-	recordedFlushedBytesPerWrite = 411.6
+	recordedAllocationsPerRead   = 0.12
+	recordedFlushedBytesPerWrite = 403.6
 )
 
 func TestReadAndWriteCosts(t *testing.T) {

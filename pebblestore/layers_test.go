@@ -200,6 +200,41 @@ func TestFlushIsWhole(t *testing.T) {
 	}
 }
 
+// TestHeadsAreWrittenOver: heads that are put again take no more memory while nobody has a copy
+// of the buffer, and what they take is counted; a buffer that is flushed has let go of where they are.
+func TestHeadsAreWrittenOver(t *testing.T) {
+	const timelines = 1000
+	b := newBuffer()
+	put := func(last tidemark.SeqID) (grown int) {
+		before := b.bytes
+		var w writes
+		for number := range uint64(timelines) {
+			w.heads = append(w.heads, tidemark.Head{Timeline: tidemark.TimelineID(fmt.Sprintf("t%03d", number)), Number: 1000 + number, First: 1, Last: last})
+		}
+		b.apply(&w)
+		return b.bytes - before
+	}
+	data := len(appendHead([]byte("\x03t000"), &tidemark.Head{Number: 1000, First: 1, Last: 1}))
+	if got, want := put(1), timelines*(data+entryOverhead+headOverhead); got != want {
+		t.Errorf("new heads are counted as %d bytes, want %d", got, want)
+	}
+	if got := put(2); got != 0 {
+		t.Errorf("heads that are put again take %d bytes more", got)
+	}
+	b.freeze()
+	if got, want := put(3), timelines*data; got != want {
+		t.Errorf("heads of which there is a copy take %d bytes more, want %d", got, want)
+	}
+	if got := put(4); got != 0 {
+		t.Errorf("heads that are put again behind the copy take %d bytes more", got)
+	}
+	g := &buffers{active: b}
+	g.rotate()
+	if g.flushing != b || b.heads != nil || g.active.heads == nil {
+		t.Error("the buffer that is flushed keeps where its heads are, or the next one has no place for them")
+	}
+}
+
 // TestHeadOf: heads are in the order of keys, also of those that no store has.
 func TestHeadOf(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))

@@ -272,12 +272,44 @@ func TestFullDiskStopsWrites(t *testing.T) {
 	commit(t, again, 2, draft("a", "m2", "x"))
 }
 
+// TestFreshTablesGather: seven fresh tables are left alone, and the eighth has all merged with the
+// first level. Merging fewer at a time writes that level again for each of them.
+func TestFreshTablesGather(t *testing.T) {
+	const freshTables = 8
+	s := storetest.Open(t, vfs.NewMem())
+	for index := uint64(1); ; index++ {
+		commit(t, s, index, draft("a", fmt.Sprintf("m%d", index), "x"))
+		if err := s.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		m := s.Metrics()
+		if m.Compactions == 0 && m.CompactionsRunning == 0 && m.L0Sublevels < freshTables {
+			continue
+		}
+		if index != freshTables-1 { // one came when the store was made
+			t.Fatalf("behind %d flushes there are %d fresh tables, %d compactions, and %d that run", index, m.L0Sublevels, m.Compactions, m.CompactionsRunning)
+		}
+		break
+	}
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for deadline := time.Now().Add(10 * time.Second); ; <-look.C {
+		m := s.Metrics()
+		if m.Compactions > 0 && m.L0Sublevels == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d fresh tables are left by %d compactions", m.L0Sublevels, m.Compactions)
+		}
+	}
+}
+
 // TestFullDiskForTables: when compactions cannot write tables, flushes go on; the
 // failures are told and counted, and end when there is room.
 func TestFullDiskForTables(t *testing.T) {
 	var on atomic.Bool
 	o := storetest.Options(t, full(vfs.NewMem(), &on, ".sst"))
-	o.MemTableBytes = 64 << 10
+	o.MemTableBytes = 16 << 10
 	told := make(chan error, 1)
 	o.OnBackgroundError = func(err error) {
 		select {
@@ -288,7 +320,7 @@ func TestFullDiskForTables(t *testing.T) {
 	s := storetest.OpenAt(t, storetest.Dir, o)
 	on.Store(true)
 	index := uint64(0)
-	for s.Metrics().BackgroundErrors == 0 && index < 1000 {
+	for s.Metrics().BackgroundErrors == 0 && index < 100 {
 		index++
 		commit(t, s, index, draft("a", fmt.Sprintf("m%d", index), strings.Repeat("x", 2000)))
 	}
